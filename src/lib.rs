@@ -1,0 +1,7 @@
+//! From bare disks, or from no disk at all, to a device-mapper thin pool that survives reboots, crashes and
+//! full disks.
+//!
+//! Everything the command does is a call of this library first. The library is synchronous; nothing in it
+//! prints or exits. The layers, and what each may know of the others, are in `docs/architecture.md`.
+
+pub mod units;

@@ -1,0 +1,3 @@
+//! The command `thinpool`: parses, calls the library, prints, and picks the exit code.
+
+fn main() {}
