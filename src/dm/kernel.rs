@@ -1,0 +1,344 @@
+//! The real device-mapper.
+//!
+//! What raises no uevent goes through the `devicemapper` crate's core. Resume and remove do, and the crate waits
+//! for udev on them without a bound, so these two ioctls are made here, with a [`Cookie`] of our own.
+#![allow(unsafe_code)]
+
+use std::os::fd::AsRawFd;
+use std::time::{Duration, Instant};
+
+use devicemapper::{DM, DevId, DmError, DmFlags, DmName, DmOptions, DmUuid, errors};
+use devicemapper_sys::{DM_DEV_REMOVE_CMD, DM_DEV_SUSPEND_CMD, DM_IOCTL, dm_ioctl};
+use nix::errno::Errno;
+use nix::libc;
+
+use super::udev::{self, Cookie, UdevSync};
+use super::{
+    Access, DeviceMapper, DeviceNumber, Error, Info, Name, NewDevice, Operation, PoolMessage, PoolStatus,
+    Removal, Removed, Table, ThinStatus, Version, Versions, Visibility, library, node,
+};
+use crate::units::Sectors;
+
+/// How long a device may stay busy before a removal gives up: udev's probes hold a device open for some
+/// milliseconds after each change.
+const BUSY_PATIENCE: Duration = Duration::from_secs(2);
+
+/// Between two tries to remove a busy device. The kernel offers no event to wait for here.
+const BUSY_PAUSE: Duration = Duration::from_millis(20);
+
+/// Device-mapper in the running kernel.
+pub struct Kernel {
+    dm: DM,
+    udev: UdevSync,
+    udev_timeout: Duration,
+}
+
+impl Kernel {
+    /// Opens the control node. No wait for udev lasts longer than the timeout.
+    pub fn open(udev_timeout: Duration) -> Result<Self, Error> {
+        let dm = DM::new().map_err(|_| Error::Control { errno: control_errno() })?;
+        Ok(Self { dm, udev: UdevSync::detect(), udev_timeout })
+    }
+
+    /// Resumes a device, which also makes a table that was loaded live.
+    fn resume_with(&self, name: &Name, visibility: Visibility, cookie: Option<Cookie>) -> Result<(), Error> {
+        self.notify(DM_DEV_SUSPEND_CMD, Operation::Resume, name, 0, visibility, cookie)?;
+        let Some(info) = self.find(name)? else { return Ok(()) };
+        match node::ensure(name, info.device) {
+            Ok(made) => {
+                if made && self.udev.supported() {
+                    tracing::warn!(device = %name, "udev did not make the node; made it ourselves");
+                }
+                Ok(())
+            }
+            Err(error) => Err(self.node_error(name, "make", &error)),
+        }
+    }
+
+    /// A cookie where udev answers them, or none.
+    fn cookie(&self, operation: Operation, name: &Name) -> Result<Option<Cookie>, Error> {
+        if !self.udev.supported() {
+            return Ok(None);
+        }
+        let refused = |errno| Error::Cookie { operation, device: name.to_string(), errno };
+        Cookie::new().map(Some).map_err(refused)
+    }
+
+    /// Makes an ioctl that raises a uevent and waits for udev to answer it. Gives back the flags the kernel set.
+    fn notify(
+        &self,
+        command: u32,
+        operation: Operation,
+        name: &Name,
+        flags: u32,
+        visibility: Visibility,
+        cookie: Option<Cookie>,
+    ) -> Result<DmFlags, Error> {
+        let event_nr =
+            cookie.as_ref().map_or(udev::rule_flags(visibility), |cookie| cookie.event_nr(visibility));
+        let flags = self.ioctl(command, name, flags, event_nr).map_err(|errno| Error::Refused {
+            operation,
+            device: name.to_string(),
+            errno,
+        })?;
+        // No uevent: nobody will ever answer.
+        let Some(cookie) = cookie.filter(|_| flags.contains(DmFlags::DM_UEVENT_GENERATED)) else {
+            return Ok(flags);
+        };
+        let refused = |errno| Error::Cookie { operation, device: name.to_string(), errno };
+        if !cookie.wait(self.udev_timeout).map_err(refused)? {
+            tracing::warn!(device = %name, waited = ?self.udev_timeout, "udev did not answer; going on without it");
+        }
+        Ok(flags)
+    }
+
+    fn ioctl(&self, command: u32, name: &Name, flags: u32, event_nr: u32) -> Result<DmFlags, Errno> {
+        #[allow(clippy::cast_possible_truncation, reason = "the header is 312 bytes")]
+        let size = size_of::<dm_ioctl>() as u32;
+        // Interface 4.0 is what these two commands need; the kernel takes any lower minor than its own.
+        let mut header = dm_ioctl {
+            version: [4, 0, 0],
+            data_size: size,
+            data_start: size,
+            flags,
+            event_nr,
+            ..Default::default()
+        };
+        for (to, from) in header.name.iter_mut().zip(name.as_str().bytes()) {
+            *to = from.cast_signed();
+        }
+        let request = nix::request_code_readwrite!(DM_IOCTL, command, size_of::<dm_ioctl>());
+        // SAFETY: the header is a whole `dm_ioctl` whose data_size says that nothing follows it, its name is
+        // NUL-terminated (a Name is shorter than the zeroed field), and it lives until the call returns.
+        Errno::result(unsafe { libc::ioctl(self.dm.file().as_raw_fd(), request, &raw mut header) })?;
+        Ok(DmFlags::from_bits_truncate(header.flags))
+    }
+
+    /// Removes the device, waiting a moment for probes of udev's that hold it open.
+    fn try_remove(&self, name: &Name, flags: u32) -> Result<DmFlags, Error> {
+        let deadline = Instant::now() + BUSY_PATIENCE;
+        loop {
+            let cookie = self.cookie(Operation::Remove, name)?;
+            let result =
+                self.notify(DM_DEV_REMOVE_CMD, Operation::Remove, name, flags, Visibility::Internal, cookie);
+            match result {
+                Err(error) if error.errno() == Some(Errno::EBUSY) && Instant::now() < deadline => {
+                    std::thread::sleep(BUSY_PAUSE);
+                }
+                result => return result,
+            }
+        }
+    }
+
+    /// The single target of a device, from the kernel's own text.
+    fn target(
+        &self,
+        name: &Name,
+        operation: Operation,
+        flags: DmFlags,
+    ) -> Result<Option<(Sectors, String, String)>, Error> {
+        let options = DmOptions::default().set_flags(flags);
+        let (_, targets) =
+            self.dm.table_status(&id(name, operation)?, options).map_err(told(operation, name.as_str()))?;
+        Ok(match targets.as_slice() {
+            [(_, length, target, text)] => Some((Sectors(*length), target.clone(), text.clone())),
+            _ => None,
+        })
+    }
+
+    /// The status line of a device that must have this target.
+    fn status_line(&self, name: &Name, expected: &'static str) -> Result<String, Error> {
+        // NOFLUSH: a plain status of a pool commits its metadata, and can wait as long as that takes.
+        match self.target(name, Operation::Status, DmFlags::DM_NOFLUSH)? {
+            Some((_, target, line)) if target == expected => Ok(line),
+            other => Err(Error::Target {
+                device: name.clone(),
+                expected,
+                found: other.map_or_else(|| "an empty or many-part".to_owned(), |(_, target, _)| target),
+            }),
+        }
+    }
+
+    /// Undoes the creation of a device that never became live.
+    fn abandon(&self, name: &Name) {
+        if let Err(error) = self.remove(name, Removal::Now) {
+            tracing::warn!(device = %name, %error, "a device without a table was left behind");
+        }
+    }
+
+    fn node_error(&self, name: &Name, change: &'static str, error: &std::io::Error) -> Error {
+        let waited = if self.udev.supported() { self.udev_timeout } else { Duration::ZERO };
+        Error::Node { device: name.clone(), change, waited, reason: error.to_string() }
+    }
+
+    fn load(&self, name: &Name, table: &Table, access: Access) -> Result<(), Error> {
+        let line = (0, table.length().0, table.target().to_owned(), table.to_string());
+        let flags = match access {
+            Access::ReadWrite => DmFlags::empty(),
+            Access::ReadOnly => DmFlags::DM_READONLY,
+        };
+        self.dm
+            .table_load(&id(name, Operation::Load)?, &[line], DmOptions::default().set_flags(flags))
+            .map(drop)
+            .map_err(told(Operation::Load, name.as_str()))
+    }
+}
+
+impl DeviceMapper for Kernel {
+    fn versions(&self) -> Result<Versions, Error> {
+        let (major, minor, patch) = self.dm.version().map_err(told(Operation::Version, "device-mapper"))?;
+        let targets = self.dm.list_versions().map_err(told(Operation::Version, "device-mapper"))?;
+        let thin_pool = targets.into_iter().find(|(target, ..)| target == "thin-pool");
+        Ok(Versions {
+            driver: Version { major, minor, patch },
+            thin_pool: thin_pool.map(|(_, major, minor, patch)| Version { major, minor, patch }),
+            library: library::version(),
+        })
+    }
+
+    fn udev_sync(&self) -> UdevSync {
+        self.udev
+    }
+
+    fn list(&self) -> Result<Vec<Name>, Error> {
+        let devices = self.dm.list_devices().map_err(told(Operation::List, "device-mapper"))?;
+        Ok(devices.into_iter().map(|(name, ..)| Name::found(&name.to_string())).collect())
+    }
+
+    fn find(&self, name: &Name) -> Result<Option<Info>, Error> {
+        let info = match self
+            .dm
+            .device_info(&id(name, Operation::Find)?)
+            .map_err(told(Operation::Find, name.as_str()))
+        {
+            // How device-mapper says that there is no such device.
+            Err(error) if error.errno() == Some(Errno::ENXIO) => return Ok(None),
+            info => info?,
+        };
+        let (device, flags) = (info.device(), info.flags());
+        Ok(Some(Info {
+            name: name.clone(),
+            uuid: info.uuid().map(ToString::to_string),
+            device: DeviceNumber { major: device.major, minor: device.minor },
+            open_count: info.open_count().try_into().unwrap_or(0),
+            suspended: flags.contains(DmFlags::DM_SUSPEND),
+            read_only: flags.contains(DmFlags::DM_READONLY),
+            deferred_remove: flags.contains(DmFlags::DM_DEFERRED_REMOVE),
+            live: flags.contains(DmFlags::DM_ACTIVE_PRESENT),
+        }))
+    }
+
+    fn create(&self, new: &NewDevice<'_>) -> Result<Info, Error> {
+        let NewDevice { name, uuid, table, access, visibility } = *new;
+        let wrong = |error: DmError| told(Operation::Create, name.as_str())(error);
+        let (dm_name, dm_uuid) =
+            (DmName::new(name.as_str()).map_err(wrong)?, DmUuid::new(uuid.as_str()).map_err(wrong)?);
+        // The cookie comes first: when there is none to be had, nothing was done yet.
+        let cookie = self.cookie(Operation::Create, name)?;
+        self.dm.device_create(dm_name, Some(dm_uuid), DmOptions::default()).map_err(wrong)?;
+        let live = self
+            .load(name, table, access)
+            .and_then(|()| self.resume_with(name, visibility, cookie))
+            .and_then(|()| self.find(name));
+        match live {
+            Ok(Some(info)) => Ok(info),
+            Ok(None) => Err(Error::Refused {
+                operation: Operation::Create,
+                device: name.to_string(),
+                errno: Errno::ENXIO,
+            }),
+            Err(error) => {
+                self.abandon(name);
+                Err(error)
+            }
+        }
+    }
+
+    fn reload(&self, name: &Name, table: &Table, visibility: Visibility) -> Result<(), Error> {
+        self.load(name, table, Access::ReadWrite)?;
+        self.suspend(name)?;
+        // Resuming swaps the new table in. Should the kernel refuse it, it has dropped it, and a second resume
+        // brings the old one back.
+        self.resume(name, visibility).or_else(|error| self.resume(name, visibility).and(Err(error)))
+    }
+
+    fn suspend(&self, name: &Name) -> Result<(), Error> {
+        let options = DmOptions::default().set_flags(DmFlags::DM_SUSPEND);
+        self.dm
+            .device_suspend(&id(name, Operation::Suspend)?, options)
+            .map(drop)
+            .map_err(told(Operation::Suspend, name.as_str()))
+    }
+
+    fn resume(&self, name: &Name, visibility: Visibility) -> Result<(), Error> {
+        // A device must not stay suspended because semaphores ran out: without a cookie it is resumed as well,
+        // only the wait for udev is lost.
+        let cookie = self.cookie(Operation::Resume, name).unwrap_or_else(|error| {
+            tracing::warn!(device = %name, %error, "resuming without waiting for udev");
+            None
+        });
+        self.resume_with(name, visibility, cookie)
+    }
+
+    fn remove(&self, name: &Name, removal: Removal) -> Result<Removed, Error> {
+        let flags = match removal {
+            Removal::Now => DmFlags::empty(),
+            Removal::Deferred => DmFlags::DM_DEFERRED_REMOVE,
+        };
+        if self.try_remove(name, flags.bits())?.contains(DmFlags::DM_DEFERRED_REMOVE) {
+            return Ok(Removed::WhenClosed);
+        }
+        node::forget(name).map_err(|error| self.node_error(name, "remove", &error))?;
+        Ok(Removed::Gone)
+    }
+
+    fn message(&self, pool: &Name, message: &PoolMessage) -> Result<(), Error> {
+        let device = || format!("'{message}' to {pool}");
+        self.dm
+            .target_msg(&id(pool, Operation::Message)?, None, &message.to_string())
+            .map(drop)
+            .map_err(|error| told(Operation::Message, &device())(error))
+    }
+
+    fn pool_status(&self, pool: &Name) -> Result<PoolStatus, Error> {
+        let line = self.status_line(pool, "thin-pool")?;
+        line.parse().map_err(|source| Error::Status { device: pool.clone(), source })
+    }
+
+    fn thin_status(&self, device: &Name) -> Result<ThinStatus, Error> {
+        let line = self.status_line(device, "thin")?;
+        line.parse().map_err(|source| Error::Status { device: device.clone(), source })
+    }
+
+    fn table(&self, name: &Name) -> Result<Option<Table>, Error> {
+        let flags = DmFlags::DM_NOFLUSH | DmFlags::DM_STATUS_TABLE;
+        let Some((length, target, params)) = self.target(name, Operation::Table, flags)? else {
+            return Ok(None);
+        };
+        Table::parse(&target, length, &params).map_err(|source| Error::Table { device: name.clone(), source })
+    }
+}
+
+/// The crate keeps the reason as text only, so ask again for the number.
+fn control_errno() -> Errno {
+    std::fs::File::open("/dev/mapper/control")
+        .err()
+        .and_then(|error| error.raw_os_error())
+        .map_or(Errno::UnknownErrno, Errno::from_raw)
+}
+
+/// A name as the crate wants it.
+fn id(name: &Name, operation: Operation) -> Result<DevId<'_>, Error> {
+    DmName::new(name.as_str()).map(DevId::Name).map_err(told(operation, name.as_str()))
+}
+
+/// Turns the crate's errors into ours, keeping the errno, which decides.
+fn told(operation: Operation, device: &str) -> impl Fn(DmError) -> Error {
+    let device = device.to_owned();
+    move |error| match error {
+        DmError::Core(errors::Error::Ioctl(_, _, _, errno)) => {
+            Error::Refused { operation, device: device.clone(), errno: *errno }
+        }
+        other => Error::Interface { operation, device: device.clone(), reason: other.to_string() },
+    }
+}
