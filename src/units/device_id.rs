@@ -7,7 +7,7 @@ use thiserror::Error;
 
 /// The id of a thin device inside its pool: 24 bits, chosen by the caller
 /// (kernel `MAX_DEV_ID`, drivers/md/dm-thin.c).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 #[serde(try_from = "u32", into = "u32")]
 pub struct DeviceId(u32);
 

@@ -1,0 +1,8 @@
+//! Where a pool's blocks come from. In this version: two loopback files.
+
+mod loop_device;
+mod loopback;
+
+pub use loop_device::{Attached, LoopDevices, LoopError, SystemLoops, backing_file};
+pub(crate) use loopback::make_private_directory;
+pub use loopback::{FileSpace, LoopFileError, LoopFiles};

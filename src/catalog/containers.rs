@@ -1,0 +1,70 @@
+//! Containers: a name for a writable device.
+
+use rusqlite::{OptionalExtension, Row, Transaction, named_params};
+
+use super::{Catalog, CatalogError, Device, DeviceState, Durability, devices};
+
+/// A container.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Container {
+    /// Its name.
+    pub name: String,
+    /// Its device.
+    pub device: Device,
+    /// The image it was made of.
+    pub image: String,
+    /// When it was made, in seconds since 1970.
+    pub created: i64,
+}
+
+impl Container {
+    /// Writes the name down, in the step that records the intent to make its device.
+    pub(crate) fn insert(&self, transaction: &Transaction<'_>) -> Result<(), rusqlite::Error> {
+        transaction.execute(
+            "INSERT INTO container (name, device, image, created) VALUES (:name, :device, :image, :created)",
+            named_params! {
+                ":name": self.name, ":device": self.device.id, ":image": self.image, ":created": self.created,
+            },
+        )?;
+        Ok(())
+    }
+}
+
+impl Catalog {
+    /// A container by its name, however far its life has come: a name is taken from the first moment on.
+    pub fn container(&self, name: &str) -> Result<Option<Container>, CatalogError> {
+        self.read(|connection| {
+            let mut query = connection.prepare("SELECT * FROM container WHERE name = ?1")?;
+            query.query_row([name], |row| from_row(connection, row)).optional()
+        })
+    }
+
+    /// All containers that are ready, by name.
+    pub fn containers(&self) -> Result<Vec<Container>, CatalogError> {
+        self.read(|connection| {
+            let mut query = connection.prepare(
+                "SELECT container.* FROM container JOIN device ON device.id = container.device
+                 WHERE device.state = 'ready' ORDER BY container.name",
+            )?;
+            query.query_map([], |row| from_row(connection, row))?.collect()
+        })
+    }
+
+    /// Takes a container's name away and marks its device for deletion: from here on it is gone, only its blocks
+    /// are still to be freed.
+    pub fn remove_container(&mut self, container: &Container) -> Result<(), CatalogError> {
+        self.change(Durability::Synced, |transaction| {
+            transaction.execute("DELETE FROM container WHERE name = ?1", [&container.name])?;
+            devices::set_state(transaction, container.device.id, DeviceState::Deleted)
+        })
+    }
+}
+
+fn from_row(connection: &rusqlite::Connection, row: &Row<'_>) -> Result<Container, rusqlite::Error> {
+    Ok(Container {
+        name: row.get("name")?,
+        device: devices::get(connection, row.get("device")?)?,
+        image: row.get("image")?,
+        created: row.get("created")?,
+    })
+}

@@ -1,0 +1,243 @@
+//! The thin devices of a pool.
+
+use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, Type, ValueRef};
+use rusqlite::{Connection, OptionalExtension, Row, Transaction, named_params};
+
+use super::{Catalog, CatalogError};
+use crate::dm::Name;
+use crate::units::{Bytes, DeviceId};
+
+/// A thin device that the catalog knows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Device {
+    /// Its id in the pool.
+    pub id: DeviceId,
+    /// Its device-mapper name when it is active.
+    pub node: Name,
+    /// What it is for.
+    pub kind: DeviceKind,
+    /// How far its life has come.
+    pub state: DeviceState,
+    /// What it is a snapshot of; the base has none. The origin may be gone since.
+    pub origin: Option<DeviceId>,
+    /// Its length. The pool keeps none: this is the only record of it.
+    pub size: Bytes,
+    /// When it was made, in seconds since 1970.
+    pub created: i64,
+}
+
+/// What a device is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DeviceKind {
+    /// An empty file system that everything descends from.
+    Base,
+    /// A layer of an image: never changed once it is ready.
+    Image,
+    /// A container's: writable.
+    Container,
+}
+
+/// How far a device's life has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DeviceState {
+    /// The pool may have it or not: an intent says.
+    Pending,
+    /// The pool has it and somebody fills it. Should that process die, the device is of no use to anybody.
+    Draft,
+    /// It is there and acknowledged.
+    Ready,
+    /// It is to be deleted, as soon as nobody uses it.
+    Deleted,
+}
+
+/// How many ready devices there are of each kind, and how many wait for their deletion.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Counts {
+    /// Bases.
+    pub bases: u64,
+    /// Image layers.
+    pub layers: u64,
+    /// Images, by name.
+    pub images: u64,
+    /// Containers.
+    pub containers: u64,
+    /// Devices that wait for their deletion.
+    pub deleted: u64,
+}
+
+/// Stores an enumeration as a word that a person can read in the file.
+macro_rules! stored_as_word {
+    ($type:ty { $($variant:ident => $word:literal),+ $(,)? }) => {
+        impl ToSql for $type {
+            fn to_sql(&self) -> Result<ToSqlOutput<'_>, rusqlite::Error> {
+                Ok(match self { $(Self::$variant => $word),+ }.into())
+            }
+        }
+
+        impl FromSql for $type {
+            fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+                match value.as_str()? {
+                    $($word => Ok(Self::$variant),)+
+                    other => Err(FromSqlError::Other(format!("'{other}' is not known here").into())),
+                }
+            }
+        }
+    };
+}
+
+stored_as_word!(DeviceKind { Base => "base", Image => "image", Container => "container" });
+stored_as_word!(DeviceState { Pending => "pending", Draft => "draft", Ready => "ready", Deleted => "deleted" });
+
+impl ToSql for DeviceId {
+    fn to_sql(&self) -> Result<ToSqlOutput<'_>, rusqlite::Error> {
+        Ok(i64::from(self.get()).into())
+    }
+}
+
+impl FromSql for DeviceId {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        let id = value.as_i64()?;
+        u32::try_from(id).ok().and_then(|id| id.try_into().ok()).ok_or(FromSqlError::OutOfRange(id))
+    }
+}
+
+impl ToSql for Bytes {
+    fn to_sql(&self) -> Result<ToSqlOutput<'_>, rusqlite::Error> {
+        Ok(self.0.cast_signed().into())
+    }
+}
+
+impl FromSql for Bytes {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        let size = value.as_i64()?;
+        u64::try_from(size).map(Bytes).map_err(|_| FromSqlError::OutOfRange(size))
+    }
+}
+
+impl Catalog {
+    /// One device.
+    pub fn device(&self, id: DeviceId) -> Result<Option<Device>, CatalogError> {
+        self.read(|connection| {
+            connection.query_row("SELECT * FROM device WHERE id = ?1", [id], from_row).optional()
+        })
+    }
+
+    /// The base, once it is ready.
+    pub fn base(&self) -> Result<Option<Device>, CatalogError> {
+        self.read(|connection| {
+            let mut query =
+                connection.prepare("SELECT * FROM device WHERE kind = 'base' AND state = 'ready'")?;
+            query.query_row([], from_row).optional()
+        })
+    }
+
+    /// Every device in a state, by id.
+    pub fn devices_in(&self, state: DeviceState) -> Result<Vec<Device>, CatalogError> {
+        self.read(|connection| {
+            let mut query = connection.prepare("SELECT * FROM device WHERE state = ?1 ORDER BY id")?;
+            query.query_map([state], from_row)?.collect()
+        })
+    }
+
+    /// How many devices there are.
+    pub fn counts(&self) -> Result<Counts, CatalogError> {
+        self.read(|connection| {
+            connection.query_row(
+                "SELECT (SELECT count(*) FROM device WHERE kind = 'base' AND state = 'ready'),
+                        (SELECT count(*) FROM device WHERE kind = 'image' AND state = 'ready'),
+                        (SELECT count(*) FROM image),
+                        (SELECT count(*) FROM device WHERE kind = 'container' AND state = 'ready'),
+                        (SELECT count(*) FROM device WHERE state = 'deleted')",
+                [],
+                |row| {
+                    let count = |column| row.get::<_, i64>(column).map(i64::cast_unsigned);
+                    Ok(Counts {
+                        bases: count(0)?,
+                        layers: count(1)?,
+                        images: count(2)?,
+                        containers: count(3)?,
+                        deleted: count(4)?,
+                    })
+                },
+            )
+        })
+    }
+
+    /// Records how far a device's life has come.
+    pub fn set_device_state(
+        &mut self,
+        id: DeviceId,
+        state: DeviceState,
+        durability: super::Durability,
+    ) -> Result<(), CatalogError> {
+        self.change(durability, |transaction| set_state(transaction, id, state))
+    }
+
+    /// An id above `after` that no device has, or `None` when all 2^24 are taken. The one after the last while
+    /// there is such a one; only then gaps are searched, which reads all ids.
+    pub fn free_id(&self, after: DeviceId) -> Result<Option<DeviceId>, CatalogError> {
+        const LAST: &str = "SELECT max(coalesce(max(id), 0), ?1) + 1 FROM device";
+        const GAP: &str = "SELECT id + 1 FROM device AS one WHERE id >= ?1
+                           AND NOT EXISTS (SELECT 1 FROM device WHERE id = one.id + 1) ORDER BY id LIMIT 1";
+        let in_range = |id: i64| u32::try_from(id).ok().and_then(|id| DeviceId::try_from(id).ok());
+        self.read(|connection| {
+            let after_last = connection.query_row(LAST, [after], |row| row.get(0))?;
+            if let Some(id) = in_range(after_last) {
+                return Ok(Some(id));
+            }
+            let gap = connection.query_row(GAP, [after], |row| row.get(0)).optional()?;
+            Ok(gap.and_then(in_range))
+        })
+    }
+
+    /// The device that has, or had while it was active, a device-mapper name.
+    pub fn device_by_node(&self, node: &Name) -> Result<Option<Device>, CatalogError> {
+        self.read(|connection| {
+            let query = "SELECT * FROM device WHERE node = ?1";
+            connection.query_row(query, [node.as_str()], from_row).optional()
+        })
+    }
+}
+
+pub(super) fn insert(transaction: &Transaction<'_>, device: &Device) -> Result<(), rusqlite::Error> {
+    transaction.execute(
+        "INSERT INTO device (id, node, kind, state, origin, size, created)
+         VALUES (:id, :node, :kind, :state, :origin, :size, :created)",
+        named_params! {
+            ":id": device.id, ":node": device.node.as_str(), ":kind": device.kind, ":state": device.state, ":origin": device.origin,
+            ":size": device.size, ":created": device.created,
+        },
+    )?;
+    Ok(())
+}
+
+pub(super) fn set_state(
+    transaction: &Transaction<'_>,
+    id: DeviceId,
+    state: DeviceState,
+) -> Result<(), rusqlite::Error> {
+    transaction.execute("UPDATE device SET state = ?2 WHERE id = ?1", (id, state)).map(drop)
+}
+
+pub(super) fn delete(transaction: &Transaction<'_>, id: DeviceId) -> Result<(), rusqlite::Error> {
+    transaction.execute("DELETE FROM device WHERE id = ?1", [id]).map(drop)
+}
+
+pub(super) fn from_row(row: &Row<'_>) -> Result<Device, rusqlite::Error> {
+    let node: String = row.get("node")?;
+    Ok(Device {
+        id: row.get("id")?,
+        node: Name::new(node)
+            .map_err(|error| rusqlite::Error::FromSqlConversionFailure(0, Type::Text, error.into()))?,
+        kind: row.get("kind")?,
+        state: row.get("state")?,
+        origin: row.get("origin")?,
+        size: row.get("size")?,
+        created: row.get("created")?,
+    })
+}
+
+/// A device that must be there, since something refers to it.
+pub(super) fn get(connection: &Connection, id: DeviceId) -> Result<Device, rusqlite::Error> {
+    connection.query_row("SELECT * FROM device WHERE id = ?1", [id], from_row)
+}

@@ -1,0 +1,185 @@
+//! Images and their layers.
+
+use rusqlite::{OptionalExtension, Row, named_params};
+
+use super::{Catalog, CatalogError, Device, DeviceState, Durability, devices};
+use crate::units::DeviceId;
+
+/// A finished layer: a device whose content is known by what it was made of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Layer {
+    /// The chain id: the layer's content and that of all layers below it.
+    pub chain: String,
+    /// The diff id: the digest of the layer's own archive.
+    pub diff: String,
+    /// The chain id of the layer below.
+    pub parent: Option<String>,
+    /// Its device.
+    pub device: DeviceId,
+}
+
+/// An image: a name for a layer, with what its maker says of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Image {
+    /// Its name.
+    pub name: String,
+    /// The device of its top layer.
+    pub device: Device,
+    /// The chain id of its top layer.
+    pub chain: String,
+    /// How many layers it has.
+    pub layers: u64,
+    /// The OCI image configuration it came with, as it came.
+    pub config: Option<String>,
+    /// When it was imported, in seconds since 1970.
+    pub created: i64,
+}
+
+impl Catalog {
+    /// A layer by its chain id.
+    pub fn layer(&self, chain: &str) -> Result<Option<Layer>, CatalogError> {
+        self.read(|connection| {
+            let query = "SELECT * FROM layer WHERE chain = ?1";
+            connection.query_row(query, [chain], layer_from_row).optional()
+        })
+    }
+
+    /// Makes a draft a finished layer. `false` if there is one with this chain id already; then nothing changes.
+    pub fn finish_layer(&mut self, layer: &Layer) -> Result<bool, CatalogError> {
+        self.change(Durability::Synced, |transaction| {
+            let added = transaction.execute(
+                "INSERT INTO layer (chain, diff, parent, device) VALUES (:chain, :diff, :parent, :device)
+                 ON CONFLICT (chain) DO NOTHING",
+                named_params! {
+                    ":chain": layer.chain, ":diff": layer.diff, ":parent": layer.parent, ":device": layer.device,
+                },
+            )?;
+            if added == 1 {
+                devices::set_state(transaction, layer.device, DeviceState::Ready)?;
+            }
+            Ok(added == 1)
+        })
+    }
+
+    /// Gives a layer a name. `false` if another image has the name; then nothing changes.
+    pub fn add_image(&mut self, image: &Image) -> Result<bool, CatalogError> {
+        self.change(Durability::Synced, |transaction| {
+            let added = transaction.execute(
+                "INSERT INTO image (name, device, chain, layers, config, created)
+                 VALUES (:name, :device, :chain, :layers, :config, :created) ON CONFLICT (name) DO NOTHING",
+                named_params! {
+                    ":name": image.name, ":device": image.device.id, ":chain": image.chain,
+                    ":layers": image.layers.cast_signed(), ":config": image.config, ":created": image.created,
+                },
+            )?;
+            Ok(added == 1)
+        })
+    }
+
+    /// An image by its name.
+    pub fn image(&self, name: &str) -> Result<Option<Image>, CatalogError> {
+        Ok(self.images_where("name = ?1", name)?.pop())
+    }
+
+    /// All images, by name.
+    pub fn images(&self) -> Result<Vec<Image>, CatalogError> {
+        self.images_where("?1 = ''", "")
+    }
+
+    fn images_where(&self, condition: &str, value: &str) -> Result<Vec<Image>, CatalogError> {
+        self.read(|connection| {
+            let mut query =
+                connection.prepare(&format!("SELECT * FROM image WHERE {condition} ORDER BY name"))?;
+            let images = query.query_map([value], |row| {
+                Ok(Image {
+                    name: row.get("name")?,
+                    device: devices::get(connection, row.get("device")?)?,
+                    chain: row.get("chain")?,
+                    layers: row.get::<_, i64>("layers")?.cast_unsigned(),
+                    config: row.get("config")?,
+                    created: row.get("created")?,
+                })
+            })?;
+            images.collect()
+        })
+    }
+
+    /// Takes an image's name away, and marks for deletion every layer that nothing needs any more. Gives back
+    /// the devices so marked, the top one first.
+    pub fn remove_image(&mut self, name: &str) -> Result<Vec<DeviceId>, CatalogError> {
+        self.change(Durability::Synced, |transaction| {
+            let mut below = transaction
+                .query_row("DELETE FROM image WHERE name = ?1 RETURNING device", [name], |row| row.get(0))
+                .optional()?;
+            let mut unneeded = Vec::new();
+            while let Some(device) = below {
+                if !forget_if_unneeded(transaction, device)? {
+                    break;
+                }
+                unneeded.push(device);
+                below = devices::get(transaction, device)?.origin;
+            }
+            Ok(unneeded)
+        })
+    }
+
+    /// Marks for deletion every layer that no image holds: what imports left that never came to their end.
+    pub fn forget_unneeded_layers(&mut self) -> Result<(), CatalogError> {
+        // Looking first keeps the usual case, in which there is none, from writing at all.
+        let is_there = "SELECT EXISTS (SELECT 1 FROM layer WHERE device NOT IN (SELECT device FROM image)
+                        AND device NOT IN (SELECT origin FROM device WHERE origin NOT NULL AND state != 'deleted'))";
+        if !self.read(|connection| connection.query_row(is_there, [], |row| row.get(0)))? {
+            return Ok(());
+        }
+        self.change(Durability::Synced, |transaction| {
+            let mut query = transaction.prepare("SELECT device FROM layer ORDER BY device DESC")?;
+            let layers: Vec<DeviceId> = query.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
+            // Newest first: an upper layer is always newer than the one below it.
+            layers.into_iter().try_for_each(|device| forget_if_unneeded(transaction, device).map(drop))
+        })
+    }
+
+    /// The containers made of the layers that only this image holds: what stands in the way of its removal.
+    pub fn dependents(&self, image: &str) -> Result<Vec<String>, CatalogError> {
+        self.read(|connection| {
+            let mut query = connection.prepare(
+                "SELECT container.name FROM container JOIN device ON device.id = container.device
+                 WHERE device.state = 'ready' AND container.image = ?1 ORDER BY container.name",
+            )?;
+            query.query_map([image], |row| row.get(0))?.collect()
+        })
+    }
+}
+
+/// Marks a layer for deletion if nothing needs it.
+fn forget_if_unneeded(
+    transaction: &rusqlite::Transaction<'_>,
+    device: DeviceId,
+) -> Result<bool, rusqlite::Error> {
+    if is_needed(transaction, device)? {
+        return Ok(false);
+    }
+    transaction.execute("DELETE FROM layer WHERE device = ?1", [device])?;
+    devices::set_state(transaction, device, DeviceState::Deleted)?;
+    Ok(true)
+}
+
+/// Whether an image, a newer layer or the pool itself needs a device.
+fn is_needed(transaction: &rusqlite::Transaction<'_>, device: DeviceId) -> Result<bool, rusqlite::Error> {
+    transaction.query_row(
+        "SELECT EXISTS (SELECT 1 FROM image WHERE device = ?1)
+             OR EXISTS (SELECT 1 FROM device WHERE origin = ?1 AND state != 'deleted')
+             OR EXISTS (SELECT 1 FROM device WHERE id = ?1 AND kind = 'base')",
+        [device],
+        |row| row.get(0),
+    )
+}
+
+fn layer_from_row(row: &Row<'_>) -> Result<Layer, rusqlite::Error> {
+    Ok(Layer {
+        chain: row.get("chain")?,
+        diff: row.get("diff")?,
+        parent: row.get("parent")?,
+        device: row.get("device")?,
+    })
+}

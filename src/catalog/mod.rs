@@ -1,0 +1,130 @@
+//! A pool's own record of its devices, in one SQLite file on the host's file system.
+//!
+//! Every change is written twice: the [`Intent`] before the kernel is asked, durably, and the outcome after it.
+//! The pool's transaction id says which of the two holds when the process died in between: it is raised by the
+//! kernel as the last step of the change, in the same durable commit. So the outcome need not be synced: should a
+//! power cut lose it, the intent is still there, and the transaction id tells that it was carried out.
+
+mod containers;
+mod devices;
+mod error;
+mod images;
+mod intent;
+mod pool;
+mod schema;
+
+use std::path::{Path, PathBuf};
+
+use rusqlite::config::DbConfig;
+use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
+
+pub use containers::Container;
+pub use devices::{Counts, Device, DeviceKind, DeviceState};
+pub use error::CatalogError;
+pub use images::{Image, Layer};
+pub use intent::{Action, Intent};
+pub use pool::{Policy, PoolRecord, PoolState};
+
+/// How long a statement may wait for another process's statement. Locks of the pool keep writers apart; this
+/// only bounds what they can't see, such as somebody's `sqlite3` on the file.
+const BUSY: std::time::Duration = std::time::Duration::from_secs(10);
+
+/// An open catalog.
+#[derive(Debug)]
+pub struct Catalog {
+    path: PathBuf,
+    connection: Connection,
+}
+
+/// How sure a commit must be before it returns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Durability {
+    /// On the disk: a power cut later can't undo it.
+    Synced,
+    /// In the file, in order after everything before it. A power cut may undo it, a crash of ours can't.
+    Ordered,
+}
+
+impl Catalog {
+    /// Makes a new catalog, or opens one that a killed setup left.
+    pub fn create(path: &Path) -> Result<Self, CatalogError> {
+        let mut catalog =
+            Self::open_with(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE)?;
+        catalog.change(Durability::Synced, schema::create)?;
+        Ok(catalog)
+    }
+
+    /// Opens the catalog of a pool, or `None` where there is none.
+    pub fn open(path: &Path) -> Result<Option<Self>, CatalogError> {
+        match path.try_exists() {
+            Ok(true) => {}
+            Ok(false) => return Ok(None),
+            Err(source) => return Err(CatalogError::Reach { path: path.to_owned(), source }),
+        }
+        let catalog = Self::open_with(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+        match schema::version(&catalog.connection).map_err(catalog.failed("read"))? {
+            // The process that made the file died before anything was in it.
+            0 => Ok(None),
+            schema::VERSION => Ok(Some(catalog)),
+            found => Err(CatalogError::Version { path: path.to_owned(), found, known: schema::VERSION }),
+        }
+    }
+
+    fn open_with(path: &Path, flags: OpenFlags) -> Result<Self, CatalogError> {
+        let failed = |source| CatalogError::Sqlite { path: path.to_owned(), action: "open", source };
+        let connection =
+            Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX).map_err(failed)?;
+        connection.busy_timeout(BUSY).map_err(failed)?;
+        // A write-ahead log: readers never wait for a writer. It is not folded back into the file at each close,
+        // which would sync twice in every command, but when it has grown.
+        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).map_err(failed)?;
+        connection.pragma_update(None, "journal_mode", "wal").map_err(failed)?;
+        connection.pragma_update(None, "foreign_keys", true).map_err(failed)?;
+        Ok(Self { path: path.to_owned(), connection })
+    }
+
+    /// Makes a change as a whole or not at all.
+    pub fn change<T>(
+        &mut self,
+        durability: Durability,
+        change: impl FnOnce(&Transaction<'_>) -> Result<T, rusqlite::Error>,
+    ) -> Result<T, CatalogError> {
+        let path = self.path.clone();
+        let failed = |source| CatalogError::Sqlite { path: path.clone(), action: "write", source };
+        let synchronous = match durability {
+            Durability::Synced => "full",
+            Durability::Ordered => "normal",
+        };
+        self.connection.pragma_update(None, "synchronous", synchronous).map_err(failed)?;
+        let transaction =
+            self.connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
+        let value = change(&transaction).map_err(failed)?;
+        transaction.commit().map_err(failed)?;
+        Ok(value)
+    }
+
+    /// Reads one consistent state.
+    fn read<T>(
+        &self,
+        read: impl FnOnce(&Connection) -> Result<T, rusqlite::Error>,
+    ) -> Result<T, CatalogError> {
+        read(&self.connection).map_err(self.failed("read"))
+    }
+
+    fn failed(&self, action: &'static str) -> impl Fn(rusqlite::Error) -> CatalogError {
+        let path = self.path.clone();
+        move |source| CatalogError::Sqlite { path: path.clone(), action, source }
+    }
+
+    /// The catalog's file and the two that SQLite keeps beside it.
+    #[must_use]
+    pub fn files(path: &Path) -> [PathBuf; 3] {
+        let beside = |suffix: &str| {
+            let mut name = path.as_os_str().to_owned();
+            name.push(suffix);
+            PathBuf::from(name)
+        };
+        // The log first: were the database removed first and the rest not, SQLite would find a log without one.
+        [beside("-wal"), beside("-shm"), path.to_owned()]
+    }
+}

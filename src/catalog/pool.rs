@@ -1,0 +1,154 @@
+//! The record of the pool itself.
+
+use rusqlite::types::Type;
+use rusqlite::{Connection, OptionalExtension, Row, Transaction, named_params};
+use serde::{Deserialize, Serialize};
+
+use super::{Catalog, CatalogError, Durability};
+use crate::backing::LoopFiles;
+use crate::fs::FileSystem;
+use crate::units::{BlockSize, Bytes, TransactionId};
+
+/// A pool as it was set up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PoolRecord {
+    /// What all its device-mapper devices carry in their uuids.
+    pub uuid: uuid::Uuid,
+    /// How far its life has come.
+    pub state: PoolState,
+    /// The pool's transaction id, as far as outcomes are known.
+    pub transaction_id: TransactionId,
+    /// When it was set up, in seconds since 1970.
+    pub created: i64,
+    /// Its loop files.
+    pub files: LoopFiles,
+    /// What was decided at setup, for the pool's whole life.
+    pub policy: Policy,
+}
+
+/// How far a pool's life has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PoolState {
+    /// A setup is at work, or was killed. Nothing in it was acknowledged yet.
+    SettingUp,
+    /// It can be used.
+    Ready,
+    /// A destroy is at work, or was killed. Nothing in it is to be kept.
+    Destroying,
+}
+
+/// What was decided at setup. It is stored with the pool, so that no configuration file that changed later can
+/// make a pool another one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(clippy::struct_excessive_bools, reason = "each is one of the user's settings")]
+pub struct Policy {
+    /// The length of the data file.
+    pub data_size: Bytes,
+    /// The length of the metadata file.
+    pub metadata_size: Bytes,
+    /// The size of the data blocks.
+    pub block_size: BlockSize,
+    /// The size of the base device.
+    pub base_size: Bytes,
+    /// The file system of everything in the pool.
+    pub filesystem: FileSystem,
+    /// Arguments that mkfs was given besides ours.
+    pub mkfs_arguments: Vec<String>,
+    /// Options of every mount.
+    pub mount_options: Vec<String>,
+    /// Whether new blocks are zeroed.
+    pub zero_new_blocks: bool,
+    /// Whether a device's blocks are discarded before it is deleted.
+    pub discard_on_remove: bool,
+    /// No new device is made when less than this is free, in percent of data and of metadata. 0 is off.
+    pub min_free_space: u8,
+    /// Whether busy devices are removed at their last close.
+    pub deferred_removal: bool,
+    /// Whether devices still in use can be deleted, and are gone when they no longer are.
+    pub deferred_deletion: bool,
+    /// How often XFS retries metadata writes that find no space; the kernel's default is for ever.
+    pub xfs_nospace_max_retries: Option<u32>,
+}
+
+impl PoolState {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::SettingUp => "setting-up",
+            Self::Ready => "ready",
+            Self::Destroying => "destroying",
+        }
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        [Self::SettingUp, Self::Ready, Self::Destroying].into_iter().find(|state| state.as_str() == text)
+    }
+}
+
+impl Catalog {
+    /// The pool's record, or `None` if a setup was killed before it wrote one.
+    pub fn pool(&self) -> Result<Option<PoolRecord>, CatalogError> {
+        self.read(|connection| connection.query_row("SELECT * FROM pool", [], from_row).optional())
+    }
+
+    /// Records that a pool is being set up.
+    pub fn begin_pool(&mut self, pool: &PoolRecord) -> Result<(), CatalogError> {
+        self.change(Durability::Synced, |transaction| insert(transaction, pool))
+    }
+
+    /// Records how far the pool's life has come.
+    pub fn set_pool_state(&mut self, state: PoolState) -> Result<(), CatalogError> {
+        self.change(Durability::Synced, |transaction| {
+            transaction.execute("UPDATE pool SET state = ?1", [state.as_str()]).map(drop)
+        })
+    }
+}
+
+fn insert(transaction: &Transaction<'_>, pool: &PoolRecord) -> Result<(), rusqlite::Error> {
+    transaction.execute(
+        "INSERT INTO pool (one, uuid, state, transaction_id, created, files, policy)
+         VALUES (1, :uuid, :state, :transaction_id, :created, :files, :policy)",
+        named_params! {
+            ":uuid": pool.uuid.to_string(),
+            ":state": pool.state.as_str(),
+            ":transaction_id": pool.transaction_id.0.cast_signed(),
+            ":created": pool.created,
+            ":files": json(&pool.files)?,
+            ":policy": json(&pool.policy)?,
+        },
+    )?;
+    Ok(())
+}
+
+fn from_row(row: &Row<'_>) -> Result<PoolRecord, rusqlite::Error> {
+    let uuid: String = row.get("uuid")?;
+    let state: String = row.get("state")?;
+    let wrong = |what: &str| rusqlite::Error::FromSqlConversionFailure(0, Type::Text, what.to_owned().into());
+    Ok(PoolRecord {
+        uuid: uuid.parse().map_err(|_| wrong("the pool's uuid is not one"))?,
+        state: PoolState::parse(&state).ok_or_else(|| wrong("the pool's state is unknown"))?,
+        transaction_id: transaction_id(row, "transaction_id")?,
+        created: row.get("created")?,
+        files: from_json(row, "files")?,
+        policy: from_json(row, "policy")?,
+    })
+}
+
+/// The transaction id of the last change whose outcome is known.
+pub(super) fn known_transaction_id(connection: &Connection) -> Result<TransactionId, rusqlite::Error> {
+    connection.query_row("SELECT transaction_id FROM pool", [], |row| transaction_id(row, "transaction_id"))
+}
+
+/// SQLite's integers are signed; the same 64 bits go in and come out.
+pub(super) fn transaction_id(row: &Row<'_>, column: &str) -> Result<TransactionId, rusqlite::Error> {
+    row.get::<_, i64>(column).map(|id| TransactionId(id.cast_unsigned()))
+}
+
+fn json(value: &impl Serialize) -> Result<String, rusqlite::Error> {
+    serde_json::to_string(value).map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))
+}
+
+fn from_json<T: for<'a> Deserialize<'a>>(row: &Row<'_>, column: &str) -> Result<T, rusqlite::Error> {
+    let text: String = row.get(column)?;
+    serde_json::from_str(&text)
+        .map_err(|error| rusqlite::Error::FromSqlConversionFailure(0, Type::Text, error.into()))
+}

@@ -1,0 +1,110 @@
+//! Mount options as people write them (`noatime,discard`), sorted into what the mount has and what its file
+//! system is told.
+
+use rustix::mount::MountAttrFlags;
+use thiserror::Error;
+
+/// The options of one mount.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MountOptions {
+    /// What the mount itself has.
+    pub(super) attributes: MountAttrFlags,
+    /// Whether nothing may be written.
+    pub(super) read_only: bool,
+    /// What the file system is told: a key, and a value if there is one.
+    pub(super) parameters: Vec<(String, Option<String>)>,
+}
+
+/// An option that can't be one.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("'{0}' is not a mount option")]
+pub struct OptionError(pub String);
+
+impl Default for MountOptions {
+    /// Device nodes inside have no meaning to the host: a container's root file system must not be a way to the
+    /// host's disks.
+    fn default() -> Self {
+        Self { attributes: MountAttrFlags::MOUNT_ATTR_NODEV, read_only: false, parameters: Vec::new() }
+    }
+}
+
+impl MountOptions {
+    /// Reads options, each alone or several joined by commas.
+    pub fn parse<S: AsRef<str>>(options: &[S]) -> Result<Self, OptionError> {
+        let mut parsed = Self::default();
+        for option in options.iter().flat_map(|option| option.as_ref().split(',')) {
+            parsed.add(option.trim())?;
+        }
+        Ok(parsed)
+    }
+
+    fn add(&mut self, option: &str) -> Result<(), OptionError> {
+        let one = |flag| (flag, true);
+        let (flag, on) = match option {
+            "ro" => {
+                self.read_only = true;
+                return Ok(());
+            }
+            "rw" => {
+                self.read_only = false;
+                return Ok(());
+            }
+            "defaults" => return Ok(()),
+            "nodev" => one(MountAttrFlags::MOUNT_ATTR_NODEV),
+            "dev" => (MountAttrFlags::MOUNT_ATTR_NODEV, false),
+            "nosuid" => one(MountAttrFlags::MOUNT_ATTR_NOSUID),
+            "suid" => (MountAttrFlags::MOUNT_ATTR_NOSUID, false),
+            "noexec" => one(MountAttrFlags::MOUNT_ATTR_NOEXEC),
+            "exec" => (MountAttrFlags::MOUNT_ATTR_NOEXEC, false),
+            "nodiratime" => one(MountAttrFlags::MOUNT_ATTR_NODIRATIME),
+            "relatime" => (MountAttrFlags::MOUNT_ATTR__ATIME, false),
+            "noatime" => {
+                self.attributes.remove(MountAttrFlags::MOUNT_ATTR__ATIME);
+                one(MountAttrFlags::MOUNT_ATTR_NOATIME)
+            }
+            "strictatime" => {
+                self.attributes.remove(MountAttrFlags::MOUNT_ATTR__ATIME);
+                one(MountAttrFlags::MOUNT_ATTR_STRICTATIME)
+            }
+            _ => return self.add_parameter(option),
+        };
+        self.attributes.set(flag, on);
+        Ok(())
+    }
+
+    fn add_parameter(&mut self, option: &str) -> Result<(), OptionError> {
+        let (key, value) = match option.split_once('=') {
+            Some((key, value)) => (key, Some(value.to_owned())),
+            None => (option, None),
+        };
+        if key.is_empty() || option.contains(['\0', '\n']) {
+            return Err(OptionError(option.to_owned()));
+        }
+        self.parameters.push((key.to_owned(), value));
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn containers_get_no_device_nodes_unless_asked() {
+        let nodev = MountAttrFlags::MOUNT_ATTR_NODEV;
+        assert!(MountOptions::parse(&["noatime"]).expect("good").attributes.contains(nodev));
+        assert!(!MountOptions::parse(&["dev"]).expect("good").attributes.contains(nodev));
+    }
+
+    #[test]
+    fn options_for_the_file_system_reach_it_in_order() {
+        let options = MountOptions::parse(&["ro,logbsize=256k", "discard"]).expect("good");
+        assert!(options.read_only);
+        assert_eq!(
+            options.parameters,
+            [("logbsize".to_owned(), Some("256k".to_owned())), ("discard".to_owned(), None)]
+        );
+        assert_eq!(MountOptions::parse(&["a,,b"]), Err(OptionError(String::new())));
+        assert_eq!(MountOptions::parse(&["=x"]), Err(OptionError("=x".to_owned())));
+    }
+}

@@ -1,0 +1,212 @@
+//! Changes of what a pool holds: intent, kernel, outcome.
+//!
+//! The order of a change, and what each step buys:
+//!
+//! 1. The intent goes to the catalog and is synced. From here on a crash is noticed.
+//! 2. The kernel makes or deletes the device, and commits its metadata.
+//! 3. The kernel raises the transaction id, and commits again. This is the moment at which the change has
+//!    happened: before it a crash undoes the change, after it a crash completes it.
+//! 4. The outcome goes to the catalog, unsynced: the transaction id says the same.
+
+use nix::errno::Errno;
+use rusqlite::Transaction;
+
+use super::device::visibility;
+use super::lock::Lock;
+use super::{Pool, PoolError, now};
+use crate::catalog::{Action, Device, DeviceKind, DeviceState, Intent};
+use crate::dm::{self, Mode, PoolMessage, PoolStatus, PoolUsage, Suspended};
+use crate::units::{Bytes, DeviceId, TransactionId};
+
+/// How many ids in a row may be found taken in the pool by devices that the catalog doesn't know.
+const UNKNOWN_DEVICES: u32 = 64;
+
+/// The right to change a pool, with everything settled that an earlier process left half done.
+pub(super) struct Change<'a, 'h> {
+    pub(super) pool: &'a mut Pool<'h>,
+    transaction: TransactionId,
+    usage: PoolUsage,
+    _lock: Lock,
+}
+
+/// A device to be made.
+pub(super) struct NewThin<'a> {
+    pub(super) kind: DeviceKind,
+    /// What it is a snapshot of.
+    pub(super) origin: Option<&'a Device>,
+    pub(super) size: Bytes,
+    /// What it is when it is made: ready, or still to be filled.
+    pub(super) becomes: DeviceState,
+}
+
+impl<'h> Pool<'h> {
+    /// Waits for the right to change the pool, and settles what is open.
+    pub(super) fn change(&mut self) -> Result<Change<'_, 'h>, PoolError> {
+        let lock = Lock::exclusive(&self.paths.change_lock(), self.patience)?;
+        self.must_be_active()?;
+        let usage = self.usage()?;
+        let mut change = Change { transaction: usage.transaction_id, usage, pool: self, _lock: lock };
+        change.settle()?;
+        Ok(change)
+    }
+
+    /// The pool's numbers, if it can be changed at all.
+    fn usage(&self) -> Result<PoolUsage, PoolError> {
+        let unusable = |what| PoolError::Unusable { pool: self.name.to_string(), what };
+        match self.host.dm.pool_status(&self.device)? {
+            PoolStatus::Fail | PoolStatus::Error => Err(unusable("it has failed")),
+            PoolStatus::Working(usage) if usage.needs_check => Err(unusable("its metadata needs a check")),
+            PoolStatus::Working(usage) if usage.mode == Mode::ReadOnly => {
+                Err(unusable("it is read-only, or out of metadata space"))
+            }
+            PoolStatus::Working(usage) => Ok(usage),
+        }
+    }
+}
+
+impl Change<'_, '_> {
+    /// Makes a device. What else belongs to it is written by `and` in the step that records the intent; its error
+    /// calls the whole change off.
+    pub(super) fn create(
+        &mut self,
+        new: &NewThin<'_>,
+        node: impl Fn(DeviceId) -> Result<dm::Name, dm::NameError>,
+        and: impl Fn(&Transaction<'_>, &Device) -> Result<(), rusqlite::Error>,
+    ) -> Result<Device, PoolError> {
+        self.refuse_if_too_full()?;
+        // 0 is never given out: the kernel takes it, but tools print it as "none".
+        let mut after = DeviceId::default();
+        for _ in 0..UNKNOWN_DEVICES {
+            let id = self.pool.catalog.free_id(after)?.ok_or(PoolError::IdsExhausted)?;
+            let device = Device {
+                id,
+                node: node(id)?,
+                kind: new.kind,
+                state: new.becomes,
+                origin: new.origin.map(|origin| origin.id),
+                size: new.size,
+                created: now(),
+            };
+            let catalog = &mut self.pool.catalog;
+            let intent =
+                catalog.intend_create(&device, new.becomes, self.transaction, |tx| and(tx, &device))?;
+            match self.ask_for(&device, new.origin) {
+                Ok(()) => {
+                    self.complete(intent)?;
+                    return Ok(device);
+                }
+                Err(PoolError::Dm(error)) if error.errno() == Some(Errno::EEXIST) => {
+                    tracing::warn!(%id, "the pool has a device of this id that the catalog does not know; taking the next");
+                    self.pool.catalog.called_off(intent)?;
+                    after = id;
+                }
+                Err(error) => {
+                    self.pool.catalog.called_off(intent)?;
+                    return Err(error);
+                }
+            }
+        }
+        Err(PoolError::IdsExhausted)
+    }
+
+    /// Deletes a device that is not active.
+    pub(super) fn delete(&mut self, device: &Device) -> Result<(), PoolError> {
+        let intent = self.pool.catalog.intend_delete(device.id, self.transaction)?;
+        match self.message(PoolMessage::Delete(device.id)) {
+            Err(error) if error.errno() == Some(Errno::ENODATA) => {
+                tracing::warn!(id = %device.id, "the pool had no device of this id any more");
+            }
+            Err(error) => {
+                self.pool.catalog.called_off(intent)?;
+                return Err(error.into());
+            }
+            Ok(()) => {}
+        }
+        self.complete(intent)
+    }
+
+    /// Asks the kernel for a device. An origin that is active is suspended meanwhile: the kernel would take a
+    /// torn snapshot of it without a word.
+    fn ask_for(&self, device: &Device, origin: Option<&Device>) -> Result<(), PoolError> {
+        let Some(origin) = origin else { return Ok(self.message(PoolMessage::CreateThin(device.id))?) };
+        let snap = PoolMessage::CreateSnap { device: device.id, origin: origin.id };
+        match self.pool.active_device(origin)? {
+            None => self.message(snap)?,
+            Some(_) => {
+                let suspended = Suspended::new(&*self.pool.host.dm, &origin.node, visibility(origin.kind))?;
+                self.message(snap)?;
+                suspended.resume()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The moment at which a change has happened, and its outcome.
+    fn complete(&mut self, intent: Intent) -> Result<(), PoolError> {
+        let (from, to) = (intent.before, intent.before.next());
+        self.message(PoolMessage::SetTransactionId { from, to })?;
+        // The kernel may report success for a message whose commit then failed.
+        let status = self.pool.host.dm.pool_status(&self.pool.device)?;
+        match &status {
+            PoolStatus::Working(usage) if usage.transaction_id == to && !usage.needs_check => {
+                self.usage = usage.clone();
+            }
+            _ => return Err(PoolError::NotCommitted(Box::new(status))),
+        }
+        self.transaction = to;
+        self.pool.catalog.carried_out(intent)?;
+        Ok(())
+    }
+
+    /// Brings catalog and pool together again after a process died between two steps.
+    fn settle(&mut self) -> Result<(), PoolError> {
+        let Some(intent) = self.pool.catalog.intent()? else {
+            let expected = self.pool.catalog.transaction_id()?;
+            return if expected == self.transaction { Ok(()) } else { Err(self.mismatch(expected)) };
+        };
+        if self.transaction == intent.before.next() {
+            tracing::info!(?intent, "completing a change that an earlier process made");
+            return Ok(self.pool.catalog.carried_out(intent)?);
+        }
+        if self.transaction != intent.before {
+            return Err(self.mismatch(intent.before));
+        }
+        let (Action::Create { device, .. } | Action::Delete { device }) = intent.action;
+        match self.message(PoolMessage::Delete(device)) {
+            Err(error) if error.errno() != Some(Errno::ENODATA) => return Err(error.into()),
+            _ => {}
+        }
+        tracing::info!(?intent, "settled a change that an earlier process left half done");
+        match intent.action {
+            Action::Create { .. } => Ok(self.pool.catalog.called_off(intent)?),
+            Action::Delete { .. } => self.complete(intent),
+        }
+    }
+
+    /// Keeps room for what exists: its next write to a shared block needs a new one.
+    fn refuse_if_too_full(&self) -> Result<(), PoolError> {
+        let policy = &self.pool.record.policy;
+        let percent = policy.min_free_space;
+        let block = policy.block_size;
+        let (data, metadata) = (self.usage.data, self.usage.metadata);
+        let spaces = [
+            ("data", (data.total - data.used).bytes(block), data.total.bytes(block)),
+            ("metadata", (metadata.total - metadata.used).bytes(), metadata.total.bytes()),
+        ];
+        for (kind, free, total) in spaces {
+            let minimum = Bytes(total.0 / 100 * u64::from(percent));
+            if free < minimum {
+                return Err(PoolError::TooFull { kind, free, total, minimum, percent });
+            }
+        }
+        Ok(())
+    }
+
+    fn message(&self, message: PoolMessage) -> Result<(), dm::Error> {
+        self.pool.host.dm.message(&self.pool.device, &message)
+    }
+
+    fn mismatch(&self, expected: TransactionId) -> PoolError {
+        PoolError::Mismatch { catalog: self.pool.paths.catalog(), expected, found: self.transaction }
+    }
+}

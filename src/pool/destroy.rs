@@ -1,0 +1,93 @@
+//! Taking a pool away, with everything that belongs to it.
+
+use std::io;
+use std::path::Path;
+
+use super::lock::Lock;
+use super::{Host, Location, Pool, PoolError, io_error};
+use crate::catalog::{Catalog, PoolState};
+use crate::dm::Removal;
+
+impl Location {
+    /// Destroys the pool, however far its life has come. Refused while anything in it is in use. A destroy that was
+    /// killed is finished by the next.
+    pub fn destroy(&self, host: &Host) -> Result<(), PoolError> {
+        let paths = self.paths();
+        if !paths.directory().try_exists().map_err(io_error("look for", paths.directory()))? {
+            return Err(self.absent());
+        }
+        let life = Lock::exclusive(&paths.life_lock(), self.patience)?;
+        let Some(mut pool) = Pool::open_in_any_state(host, self)? else {
+            // A setup that died before it wrote anything down, or a destroy that died after it removed that.
+            return remove_directory(&paths, life);
+        };
+        pool.refuse_if_in_use()?;
+        pool.clear()?;
+        pool.remove_directory(life)
+    }
+}
+
+impl Pool<'_> {
+    /// Removes everything of the pool but its directory. The catalog goes last: as long as anything is left, it
+    /// says that the pool is being destroyed.
+    pub(super) fn clear(&mut self) -> Result<(), PoolError> {
+        let _change = Lock::exclusive(&self.paths.change_lock(), self.patience)?;
+        if self.record.state == PoolState::Ready {
+            self.catalog.set_pool_state(PoolState::Destroying)?;
+            self.record.state = PoolState::Destroying;
+        }
+        self.remove_nodes(Removal::Now)?;
+        self.record.files.remove()?;
+        if let Some(directory) = self.record.files.data.parent() {
+            remove_if_empty(directory)?;
+        }
+        for file in Catalog::files(&self.paths.catalog()) {
+            remove_if_there(&file)?;
+        }
+        Ok(())
+    }
+
+    /// Removes the pool's directory.
+    pub(super) fn remove_directory(&self, life: Lock) -> Result<(), PoolError> {
+        remove_directory(&self.paths, life)
+    }
+}
+
+/// Removes the directory with what is known to be ours in it. Whatever else somebody put there stays, and the
+/// directory with it.
+fn remove_directory(paths: &super::Paths, life: Lock) -> Result<(), PoolError> {
+    for file in Catalog::files(&paths.catalog()) {
+        remove_if_there(&file)?;
+    }
+    if let Ok(locks) = paths.locks().read_dir() {
+        for lock in locks {
+            remove_if_there(&lock.map_err(io_error("list", &paths.locks()))?.path())?;
+        }
+    }
+    if let Ok(mounts) = paths.mounts().read_dir() {
+        for mount in mounts {
+            remove_if_empty(&mount.map_err(io_error("list", &paths.mounts()))?.path())?;
+        }
+    }
+    remove_if_empty(&paths.locks())?;
+    remove_if_empty(&paths.mounts())?;
+    remove_if_there(&paths.change_lock())?;
+    life.remove()?;
+    remove_if_empty(paths.directory())
+}
+
+fn remove_if_there(path: &Path) -> Result<(), PoolError> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(io_error("remove", path)(error)),
+        _ => Ok(()),
+    }
+}
+
+fn remove_if_empty(path: &Path) -> Result<(), PoolError> {
+    match std::fs::remove_dir(path) {
+        Err(error) if !matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::DirectoryNotEmpty) => {
+            Err(io_error("remove", path)(error))
+        }
+        _ => Ok(()),
+    }
+}

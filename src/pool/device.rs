@@ -1,0 +1,68 @@
+//! Thin devices as device-mapper devices: made when they are needed, gone when not.
+
+use super::{Pool, PoolError};
+use crate::catalog::{Device, DeviceKind};
+use crate::dm::{self, Access, NewDevice, Removal, Removed, Table, Thin, Uuid, Visibility};
+use crate::units::DeviceId;
+
+impl Pool<'_> {
+    /// Gives a device its node. One that has it already keeps it.
+    pub(super) fn activate_device(&self, device: &Device) -> Result<dm::Info, PoolError> {
+        let uuid = self.uuid_of(device.id);
+        match self.ours(&device.node, &uuid)? {
+            Some(info) if info.live => return Ok(info),
+            // Left by a creation that was killed between its two halves.
+            Some(_) => drop(self.host.dm.remove(&device.node, Removal::Now)?),
+            None => {}
+        }
+        let pool = self.must_be_active()?;
+        let table = Table::Thin(Thin {
+            length: device.size.sectors(),
+            pool: pool.device,
+            id: device.id,
+            external_origin: None,
+        });
+        Ok(self.host.dm.create(&NewDevice {
+            name: &device.node,
+            uuid: &uuid,
+            table: &table,
+            access: Access::ReadWrite,
+            visibility: visibility(device.kind),
+        })?)
+    }
+
+    /// Takes a device's node away. One in use stays, with an error, unless its removal may be deferred.
+    pub(super) fn deactivate_device(&self, device: &Device, removal: Removal) -> Result<Removed, PoolError> {
+        let Some(info) = self.active_device(device)? else { return Ok(Removed::Gone) };
+        // An open device needs no seconds of patience to be found busy; what udev's probes hold is let go at once.
+        match self.host.dm.remove(&device.node, removal) {
+            Ok(removed) => Ok(removed),
+            Err(error) if error.errno() == Some(nix::errno::Errno::EBUSY) => {
+                Err(PoolError::InUse { device: device.node.clone(), open_count: info.open_count })
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// What the kernel knows of a device, if it is active.
+    pub(super) fn active_device(&self, device: &Device) -> Result<Option<dm::Info>, PoolError> {
+        self.ours(&device.node, &self.uuid_of(device.id))
+    }
+
+    /// How a device's removal is to be tried when nobody insists.
+    pub(super) fn usual_removal(&self) -> Removal {
+        if self.record.policy.deferred_removal { Removal::Deferred } else { Removal::Now }
+    }
+
+    fn uuid_of(&self, id: DeviceId) -> Uuid {
+        Uuid::of_device(&self.record.uuid, id)
+    }
+}
+
+/// Containers are for users; the rest is the pool's own.
+pub(super) fn visibility(kind: DeviceKind) -> Visibility {
+    match kind {
+        DeviceKind::Base | DeviceKind::Image => Visibility::Internal,
+        DeviceKind::Container => Visibility::Snapshot,
+    }
+}

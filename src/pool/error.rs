@@ -1,0 +1,284 @@
+//! What can go wrong with a pool, told for people.
+
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+
+use thiserror::Error;
+
+use super::lock::LockError;
+use crate::backing::{LoopError, LoopFileError};
+use crate::catalog::CatalogError;
+use crate::dm::{self, NameError, PoolStatus, SuperblockError};
+use crate::fs::{FileSystem, FsError, MountTableError, OptionError};
+use crate::units::{BlockSize, Bytes, DeviceId, TransactionId};
+
+/// An error of a pool's verbs.
+#[derive(Debug, Error)]
+pub enum PoolError {
+    /// There is no such pool.
+    #[error("there is no pool '{pool}' under {root}; `thinpool setup` makes one")]
+    Absent {
+        /// The name asked for.
+        pool: String,
+        /// Where it was looked for.
+        root: PathBuf,
+    },
+    /// A setup was killed, or is still at work.
+    #[error(
+        "the pool '{0}' is only half set up; run `thinpool setup` to set it up, or `thinpool destroy` to remove what is there"
+    )]
+    HalfSetUp(String),
+    /// A destroy was killed, or is still at work.
+    #[error("the pool '{0}' is half destroyed; run `thinpool destroy` to finish")]
+    HalfDestroyed(String),
+    /// It is there and not active.
+    #[error("the pool '{0}' is not active; run `thinpool activate`")]
+    NotActive(String),
+    /// Setup was asked for something else than what is there.
+    #[error("the pool '{pool}' is set up already, and not as asked for: {}; `thinpool destroy` it first, or leave these away", list(.differences))]
+    Differs {
+        /// The pool.
+        pool: String,
+        /// What differs.
+        differences: Vec<Difference>,
+    },
+    /// A device-mapper device has the name, and is not ours.
+    #[error(
+        "the device-mapper device {name} is not this pool's: its uuid is {found}, this pool's would be {expected}; remove it, or use another pool name"
+    )]
+    Foreign {
+        /// The device.
+        name: dm::Name,
+        /// The uuid it would have.
+        expected: dm::Uuid,
+        /// The uuid it has.
+        found: String,
+    },
+    /// The pool and its catalog don't belong together.
+    #[error(
+        "the pool and its catalog {catalog} do not belong together: the catalog expects transaction id {expected}, the pool has {found}; nothing was changed (was one of the two restored from a backup?)"
+    )]
+    Mismatch {
+        /// The catalog's file.
+        catalog: PathBuf,
+        /// What it expects.
+        expected: TransactionId,
+        /// What the pool says.
+        found: TransactionId,
+    },
+    /// The metadata is for other blocks than the catalog says.
+    #[error(
+        "the pool's metadata is for blocks of {found}, the catalog says {expected}: they do not belong together"
+    )]
+    BlockSizeMismatch {
+        /// What the catalog says.
+        expected: BlockSize,
+        /// What the superblock says.
+        found: BlockSize,
+    },
+    /// The metadata can't be what a known pool's should be.
+    #[error("the pool '{pool}' was not activated: {path}: {source}")]
+    Superblock {
+        /// The pool.
+        pool: String,
+        /// The metadata file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: SuperblockError,
+    },
+    /// A loop file is not what it was.
+    #[error("{path} is {found} long, {expected} were expected; the pool was not activated")]
+    LoopFileSize {
+        /// Which file.
+        path: PathBuf,
+        /// How long it was.
+        expected: Bytes,
+        /// How long it is.
+        found: Bytes,
+    },
+    /// A loop file is attached by somebody else.
+    #[error(
+        "{path} is attached to the loop device {device} already, not by this pool; detach it (`losetup -d`) first"
+    )]
+    AttachedElsewhere {
+        /// Which file.
+        path: PathBuf,
+        /// To which device.
+        device: dm::DeviceNumber,
+    },
+    /// The kernel's pool can't take changes.
+    #[error("the pool '{pool}' can't be changed: {what}; see `thinpool status`")]
+    Unusable {
+        /// The pool.
+        pool: String,
+        /// In which state it is.
+        what: &'static str,
+    },
+    /// The kernel said yes, and its status says no.
+    #[error(
+        "the kernel accepted the change, but the pool's status says otherwise ({0:?}); it will be settled by the next command"
+    )]
+    NotCommitted(Box<PoolStatus>),
+    /// Less than the minimum is free.
+    #[error(
+        "{kind} space: {free} of {total} are free, and {minimum} ({percent}%) are kept free for what is there already; remove containers or images, or set up a larger pool"
+    )]
+    TooFull {
+        /// `data` or `metadata`.
+        kind: &'static str,
+        /// What is free.
+        free: Bytes,
+        /// What there is.
+        total: Bytes,
+        /// What must stay free.
+        minimum: Bytes,
+        /// The same as a share.
+        percent: u8,
+    },
+    /// All ids are taken.
+    #[error("all {} thin device ids of the pool are in use", u64::from(DeviceId::MAX.get()) + 1)]
+    IdsExhausted,
+    /// The name is taken.
+    #[error("there is a {what} '{name}' already")]
+    NameTaken {
+        /// `container` or `image`.
+        what: &'static str,
+        /// The name.
+        name: String,
+    },
+    /// The name's device is still in use.
+    #[error(
+        "the container '{0}' was removed while it was in use, and its device still is; the name is free when its last user closes it"
+    )]
+    NameLingers(String),
+    /// There is none of that name.
+    #[error("there is no {what} '{name}'; `thinpool {what} list` shows what there is")]
+    NoSuch {
+        /// `container` or `image`.
+        what: &'static str,
+        /// The name.
+        name: String,
+    },
+    /// Somebody depends on it.
+    #[error("the image '{image}' is needed by the containers {}; remove them first", .containers.join(", "))]
+    Needed {
+        /// The image.
+        image: String,
+        /// Who needs it.
+        containers: Vec<String>,
+    },
+    /// It is mounted.
+    #[error("{what} is mounted at {}; unmount it first", paths(.at))]
+    Mounted {
+        /// Which container.
+        what: String,
+        /// Where.
+        at: Vec<PathBuf>,
+    },
+    /// It is not mounted.
+    #[error("the container '{0}' is not mounted")]
+    NotMounted(String),
+    /// It is open.
+    #[error("{device} is in use: it is open {open_count} times; `lsblk` and `fuser -v {}` show by whom", .device.path().display())]
+    InUse {
+        /// Which device.
+        device: dm::Name,
+        /// How often it is open.
+        open_count: u32,
+    },
+    /// The new size is smaller than what there is.
+    #[error("{asked} is less than the {image} of the image: a file system can't be made smaller here")]
+    TooSmall {
+        /// What was asked for.
+        asked: Bytes,
+        /// What the image has.
+        image: Bytes,
+    },
+    /// The host has no file system for it.
+    #[error("this host can make neither xfs nor ext4: install xfsprogs or e2fsprogs")]
+    NoFileSystem,
+    /// The host can't make this one.
+    #[error("this host can't make or mount {0}: its mkfs or its kernel module is missing")]
+    FileSystemUnsupported(FileSystem),
+    /// udev and we would race for the nodes.
+    #[error(
+        "udevd runs, but changes can't be synchronised with it: {0}; nodes may come late or wrong. Install device-mapper's udev rules (Debian: apt-get install dmsetup), or take the risk with --storage-opt dm.override_udev_sync_check=true"
+    )]
+    UdevRaces(dm::UdevSync),
+    /// The kernel can't make pools.
+    #[error(
+        "the kernel has no thin-pool target; load it with `modprobe dm_thin_pool` (Debian: it comes with every linux-image package)"
+    )]
+    NoThinPool,
+    /// A directory can't be used.
+    #[error("could not {action} {path}: {source}")]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// With what.
+        path: PathBuf,
+        /// Why it failed.
+        source: io::Error,
+    },
+    /// An error, and another one while cleaning up after it.
+    #[error("{cause}; and cleaning up after it failed too: {cleanup}")]
+    CleanUp {
+        /// What went wrong first.
+        cause: Box<PoolError>,
+        /// What went wrong then.
+        cleanup: Box<PoolError>,
+    },
+    /// Device-mapper.
+    #[error(transparent)]
+    Dm(#[from] dm::Error),
+    /// The catalog.
+    #[error(transparent)]
+    Catalog(#[from] CatalogError),
+    /// A lock.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    /// A file system.
+    #[error(transparent)]
+    Fs(#[from] FsError),
+    /// The table of mounts.
+    #[error(transparent)]
+    Mounts(#[from] MountTableError),
+    /// Mount options.
+    #[error(transparent)]
+    Options(#[from] OptionError),
+    /// A loop device.
+    #[error(transparent)]
+    Loop(#[from] LoopError),
+    /// A loop file.
+    #[error(transparent)]
+    LoopFile(#[from] LoopFileError),
+    /// A device's name.
+    #[error(transparent)]
+    Name(#[from] NameError),
+}
+
+/// A setting that was asked for and is otherwise in the pool that exists.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Difference {
+    /// The setting.
+    pub setting: &'static str,
+    /// What the pool has.
+    pub is: String,
+    /// What was asked for.
+    pub asked: String,
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} is {}, asked for {}", self.setting, self.is, self.asked)
+    }
+}
+
+fn list(differences: &[Difference]) -> String {
+    differences.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+}
+
+fn paths(paths: &[PathBuf]) -> String {
+    paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ")
+}

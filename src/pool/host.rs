@@ -1,0 +1,28 @@
+//! What a pool stands on: the kernel's device-mapper, loop devices and file systems, or a test's.
+
+use std::time::Duration;
+
+use crate::backing::{LoopDevices, SystemLoops};
+use crate::dm::{self, DeviceMapper, Kernel};
+use crate::fs::{FileSystems, SystemFileSystems};
+
+/// The three things that a pool asks for anything outside its own directory.
+pub struct Host {
+    /// Device-mapper.
+    pub dm: Box<dyn DeviceMapper>,
+    /// Loop devices.
+    pub loops: Box<dyn LoopDevices>,
+    /// File systems.
+    pub fs: Box<dyn FileSystems>,
+}
+
+impl Host {
+    /// The system this runs on. No wait for udev lasts longer than the timeout.
+    pub fn system(udev_timeout: Duration) -> Result<Self, dm::Error> {
+        Ok(Self {
+            dm: Box::new(Kernel::open(udev_timeout)?),
+            loops: Box::new(SystemLoops),
+            fs: Box::new(SystemFileSystems),
+        })
+    }
+}

@@ -1,0 +1,76 @@
+//! Images: names for layers.
+
+use super::{ImageName, Pool, PoolError, now};
+use crate::catalog::Image;
+
+/// An image as it is now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ImageStatus {
+    /// What the catalog knows.
+    pub image: Image,
+    /// The containers made of it.
+    pub containers: Vec<String>,
+}
+
+impl Pool<'_> {
+    /// An image by its name.
+    pub fn image(&self, name: &ImageName) -> Result<Image, PoolError> {
+        let no_such = || PoolError::NoSuch { what: "image", name: name.to_string() };
+        self.catalog.image(name.as_str())?.ok_or_else(no_such)
+    }
+
+    /// Refuses a name that an image has already: better before an import than after it.
+    pub fn refuse_taken_image(&self, name: &ImageName) -> Result<(), PoolError> {
+        match self.catalog.image(name.as_str())? {
+            Some(_) => Err(PoolError::NameTaken { what: "image", name: name.to_string() }),
+            None => Ok(()),
+        }
+    }
+
+    /// All images.
+    pub fn images(&self) -> Result<Vec<ImageStatus>, PoolError> {
+        let with_containers = |image: Image| {
+            let containers = self.catalog.dependents(&image.name)?;
+            Ok(ImageStatus { image, containers })
+        };
+        self.catalog.images()?.into_iter().map(with_containers).collect()
+    }
+
+    /// Gives a finished layer a name. The configuration is kept as it came.
+    pub fn add_image(
+        &mut self,
+        name: &ImageName,
+        chain: &str,
+        layers: u64,
+        config: Option<String>,
+    ) -> Result<Image, PoolError> {
+        let no_such = || PoolError::NoSuch { what: "layer", name: chain.to_owned() };
+        let layer = self.catalog.layer(chain)?.ok_or_else(no_such)?;
+        let device = self.catalog.device(layer.device)?.ok_or_else(no_such)?;
+        let (name, chain) = (name.to_string(), chain.to_owned());
+        let image = Image { name, device, chain, layers, config, created: now() };
+        if self.catalog.add_image(&image)? {
+            Ok(image)
+        } else {
+            Err(PoolError::NameTaken { what: "image", name: image.name })
+        }
+    }
+
+    /// Removes an image, and every layer that no other image and no container needs.
+    pub fn remove_image(&mut self, name: &ImageName) -> Result<(), PoolError> {
+        self.image(name)?;
+        let containers = self.catalog.dependents(name.as_str())?;
+        if !containers.is_empty() {
+            return Err(PoolError::Needed { image: name.to_string(), containers });
+        }
+        let change = self.change()?;
+        let unneeded = change.pool.catalog.remove_image(name.as_str())?;
+        drop(change);
+        for id in unneeded {
+            if let Some(device) = self.catalog.device(id)? {
+                self.reap_one(&device)?;
+            }
+        }
+        Ok(())
+    }
+}

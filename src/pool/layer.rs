@@ -1,0 +1,128 @@
+//! Layers of images while they are made: a snapshot of the layer below, mounted where only this process reaches it.
+
+use std::path::Path;
+
+use super::change::NewThin;
+use super::lock::Lock;
+use super::{Host, Location, Pool, PoolError};
+use crate::catalog::{Device, DeviceKind, DeviceState, Layer};
+use crate::dm::Removal;
+use crate::fs::Detached;
+
+/// Makes layers, one after the other. While it lives, no finished layer is tidied away.
+pub struct DraftStore<'h> {
+    host: &'h Host,
+    location: Location,
+    _importing: Lock,
+}
+
+/// A layer that is being filled. Dropping it discards it.
+pub struct Draft<'h> {
+    pool: Pool<'h>,
+    device: Device,
+    /// Held for as long as somebody fills the layer: what tells a draft at work from one whose process died.
+    lock: Option<Lock>,
+    mount: Option<Detached>,
+}
+
+impl<'h> DraftStore<'h> {
+    /// Where layers of a pool are made, after what earlier imports left half made was tidied away.
+    pub fn open(host: &'h Host, location: &Location) -> Result<Self, PoolError> {
+        let mut pool = Pool::open(host, location)?;
+        pool.must_be_active()?;
+        pool.reap()?;
+        let importing = Lock::shared(&pool.paths.import_lock(), location.patience)?;
+        Ok(Self { host, location: location.clone(), _importing: importing })
+    }
+
+    /// Whether a layer is there, by its chain id.
+    pub fn contains(&self, chain: &str) -> Result<bool, PoolError> {
+        Ok(Pool::open(self.host, &self.location)?.catalog.layer(chain)?.is_some())
+    }
+
+    /// A new layer on top of another, or of the base.
+    pub fn draft(&self, parent: Option<&str>) -> Result<Draft<'h>, PoolError> {
+        let mut pool = Pool::open(self.host, &self.location)?;
+        let origin = pool.layer_or_base(parent)?;
+        let thin = NewThin {
+            kind: DeviceKind::Image,
+            origin: Some(&origin),
+            size: origin.size,
+            becomes: DeviceState::Draft,
+        };
+        let name = pool.name.clone();
+        let mut change = pool.change()?;
+        let device = change.create(&thin, |id| name.layer_device(id), |_, _| Ok(()))?;
+        // Taken before the pool's lock is let go: between the two nobody could tell that we are at it.
+        let lock = Lock::exclusive(&change.pool.paths.device_lock(device.id), change.pool.patience)?;
+        drop(change);
+        let mut draft = Draft { pool, device, lock: Some(lock), mount: None };
+        let info = draft.pool.activate_device(&draft.device)?;
+        let filesystem = draft.pool.record.policy.filesystem;
+        draft.mount = Some(draft.pool.host.fs.mount_detached(filesystem, &info.device.kernel_node())?);
+        Ok(draft)
+    }
+}
+
+impl Draft<'_> {
+    /// The layer's root directory, for this process only.
+    #[must_use]
+    pub fn root(&self) -> &Path {
+        self.mount.as_ref().map_or(Path::new("/nonexistent"), Detached::root)
+    }
+
+    /// Makes the layer durable and known. If another import made the same one meanwhile, this one is discarded.
+    pub fn commit(mut self, chain: &str, diff: &str, parent: Option<&str>) -> Result<(), PoolError> {
+        if let Some(mount) = self.mount.take() {
+            mount.close()?;
+        }
+        self.pool.deactivate_device(&self.device, Removal::Now)?;
+        let layer = Layer {
+            chain: chain.to_owned(),
+            diff: diff.to_owned(),
+            parent: parent.map(str::to_owned),
+            device: self.device.id,
+        };
+        if self.pool.catalog.finish_layer(&layer)? {
+            self.lock = None;
+            return Ok(());
+        }
+        self.clear()
+    }
+
+    /// Removes the layer.
+    pub fn discard(mut self) -> Result<(), PoolError> {
+        self.clear()
+    }
+
+    fn clear(&mut self) -> Result<(), PoolError> {
+        self.mount = None;
+        // The lock is what keeps a draft from being reaped, so it goes first.
+        if self.lock.take().is_none() {
+            return Ok(());
+        }
+        self.pool.reap_one(&self.device)
+    }
+}
+
+impl Drop for Draft<'_> {
+    fn drop(&mut self) {
+        if let Err(error) = self.clear() {
+            tracing::warn!(device = %self.device.node, %error, "a half-made layer stays until the next command");
+        }
+    }
+}
+
+impl Pool<'_> {
+    /// The device that a new layer is a snapshot of.
+    fn layer_or_base(&self, parent: Option<&str>) -> Result<Device, PoolError> {
+        let no_such = |what, name: &str| PoolError::NoSuch { what, name: name.to_owned() };
+        match parent {
+            None => self.catalog.base()?.ok_or_else(|| no_such("base", "base")),
+            Some(chain) => {
+                let layer = self.catalog.layer(chain)?.ok_or_else(|| no_such("layer", chain))?;
+                self.catalog.device(layer.device)?.ok_or_else(|| no_such("device of layer", chain))
+            }
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! The verbs: what can be done with a pool, each a call.
+
+mod activate;
+mod change;
+mod container;
+mod destroy;
+mod device;
+mod error;
+mod host;
+mod image;
+mod layer;
+mod lock;
+mod names;
+mod paths;
+mod reap;
+mod setup;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+pub use activate::{Activated, Deactivated};
+pub use container::{ContainerStatus, NewContainer};
+pub use error::{Difference, PoolError};
+pub use host::Host;
+pub use image::ImageStatus;
+pub use layer::{Draft, DraftStore};
+pub use lock::LockError;
+pub use names::{ContainerName, ImageName, NameRefused, PoolName};
+pub use paths::Paths;
+pub use setup::{SetUp, Setup};
+
+use crate::catalog::{Catalog, PoolRecord, PoolState};
+use crate::dm;
+
+/// A pool that is set up.
+pub struct Pool<'h> {
+    host: &'h Host,
+    name: PoolName,
+    paths: Paths,
+    catalog: Catalog,
+    record: PoolRecord,
+    device: dm::Name,
+    patience: Duration,
+}
+
+/// Which pool, and how to go about it.
+#[derive(Debug, Clone)]
+pub struct Location {
+    /// The pool's name.
+    pub name: PoolName,
+    /// The directory of all pools.
+    pub root: PathBuf,
+    /// How long to wait for another process's lock.
+    pub patience: Duration,
+}
+
+impl Location {
+    /// The pool's paths.
+    #[must_use]
+    pub fn paths(&self) -> Paths {
+        Paths::new(&self.root, &self.name)
+    }
+
+    fn absent(&self) -> PoolError {
+        PoolError::Absent { pool: self.name.to_string(), root: self.root.clone() }
+    }
+}
+
+impl<'h> Pool<'h> {
+    /// Opens a pool that is set up, active or not.
+    pub fn open(host: &'h Host, location: &Location) -> Result<Self, PoolError> {
+        let pool = Self::open_in_any_state(host, location)?.ok_or_else(|| location.absent())?;
+        match pool.record.state {
+            PoolState::Ready => Ok(pool),
+            PoolState::SettingUp => Err(PoolError::HalfSetUp(location.name.to_string())),
+            PoolState::Destroying => Err(PoolError::HalfDestroyed(location.name.to_string())),
+        }
+    }
+
+    /// Opens a pool however far its life has come, or `None` where there is nothing.
+    fn open_in_any_state(host: &'h Host, location: &Location) -> Result<Option<Self>, PoolError> {
+        let paths = location.paths();
+        let Some(catalog) = Catalog::open(&paths.catalog())? else { return Ok(None) };
+        let Some(record) = catalog.pool()? else { return Ok(None) };
+        Self::new(host, location, catalog, record).map(Some)
+    }
+
+    fn new(
+        host: &'h Host,
+        location: &Location,
+        catalog: Catalog,
+        record: PoolRecord,
+    ) -> Result<Self, PoolError> {
+        let device = location.name.pool_device()?;
+        let (name, paths) = (location.name.clone(), location.paths());
+        Ok(Self { host, name, paths, catalog, record, device, patience: location.patience })
+    }
+
+    /// The pool's name.
+    #[must_use]
+    pub fn name(&self) -> &PoolName {
+        &self.name
+    }
+
+    /// What was decided at setup.
+    #[must_use]
+    pub fn record(&self) -> &PoolRecord {
+        &self.record
+    }
+
+    /// The pool's own device-mapper device, if it is active. A device of that name that isn't this pool's is an
+    /// error: nothing may be done to it.
+    fn active(&self) -> Result<Option<dm::Info>, PoolError> {
+        self.ours(&self.device, &dm::Uuid::of_pool(&self.record.uuid))
+    }
+
+    /// The pool's own device, which must be active.
+    fn must_be_active(&self) -> Result<dm::Info, PoolError> {
+        self.active()?.filter(|info| info.live).ok_or_else(|| PoolError::NotActive(self.name.to_string()))
+    }
+
+    /// A device-mapper device that must be ours if it is there at all.
+    fn ours(&self, name: &dm::Name, uuid: &dm::Uuid) -> Result<Option<dm::Info>, PoolError> {
+        let Some(info) = self.host.dm.find(name)? else { return Ok(None) };
+        if info.uuid.as_deref() == Some(uuid.as_str()) {
+            return Ok(Some(info));
+        }
+        let found = info.uuid.unwrap_or_else(|| "none".to_owned());
+        Err(PoolError::Foreign { name: name.clone(), expected: uuid.clone(), found })
+    }
+}
+
+/// Seconds since 1970.
+fn now() -> i64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    since.map_or(0, |since| since.as_secs().cast_signed())
+}
+
+/// An I/O error, with what was tried and on what.
+fn io_error(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> PoolError {
+    move |source| PoolError::Io { action, path: path.to_owned(), source }
+}

@@ -1,0 +1,191 @@
+//! Names of pools, containers and images, checked before anything is made of them.
+
+use std::fmt;
+use std::str::FromStr;
+
+use thiserror::Error;
+
+use crate::dm;
+use crate::units::DeviceId;
+
+/// A pool's name: a directory's name and the beginning of its devices' names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PoolName(String);
+
+/// A container's name: the rest of its device's name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ContainerName(String);
+
+/// An image's name, such as `debian`, `debian:12` or `registry.example:5000/team/app@sha256:…`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ImageName(String);
+
+/// A name that can't be one.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("'{name}' can't be the name of {of}: {rule}")]
+pub struct NameRefused {
+    name: String,
+    of: &'static str,
+    rule: String,
+}
+
+/// Together with the longest container's name and the dash between, it fits the kernel's 127 bytes.
+const LONGEST_POOL: usize = 32;
+const LONGEST_CONTAINER: usize = 64;
+const LONGEST_IMAGE: usize = 255;
+
+impl PoolName {
+    /// The name as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The device of the pool itself.
+    pub fn pool_device(&self) -> Result<dm::Name, dm::NameError> {
+        dm::Name::new(format!("{self}-pool"))
+    }
+
+    /// The device of the base.
+    pub fn base_device(&self) -> Result<dm::Name, dm::NameError> {
+        dm::Name::new(format!("{self}-base"))
+    }
+
+    /// The device of an image's layer.
+    pub fn layer_device(&self, id: DeviceId) -> Result<dm::Name, dm::NameError> {
+        dm::Name::new(format!("{self}-image-{id}"))
+    }
+
+    /// The device of a container.
+    pub fn container_device(&self, container: &ContainerName) -> Result<dm::Name, dm::NameError> {
+        dm::Name::new(format!("{self}-{container}"))
+    }
+}
+
+impl FromStr for PoolName {
+    type Err = NameRefused;
+
+    fn from_str(name: &str) -> Result<Self, NameRefused> {
+        check(name, "a pool", LONGEST_POOL, "_.-")?;
+        Ok(Self(name.to_owned()))
+    }
+}
+
+impl FromStr for ContainerName {
+    type Err = NameRefused;
+
+    fn from_str(name: &str) -> Result<Self, NameRefused> {
+        check(name, "a container", LONGEST_CONTAINER, "_.-")?;
+        // The names of the pool's own devices.
+        if name == "pool" || name == "base" || name.starts_with("image-") {
+            let rule =
+                "'pool', 'base' and what begins with 'image-' name devices of the pool's own".to_owned();
+            return Err(NameRefused { name: name.to_owned(), of: "a container", rule });
+        }
+        Ok(Self(name.to_owned()))
+    }
+}
+
+impl ContainerName {
+    /// The name as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for ImageName {
+    type Err = NameRefused;
+
+    fn from_str(name: &str) -> Result<Self, NameRefused> {
+        check(name, "an image", LONGEST_IMAGE, "_.-:/@")?;
+        Ok(Self(name.to_owned()))
+    }
+}
+
+impl ImageName {
+    /// The name as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+fn check(name: &str, of: &'static str, longest: usize, punctuation: &str) -> Result<(), NameRefused> {
+    let refused = |rule| Err(NameRefused { name: name.to_owned(), of, rule });
+    let allowed = |c: char| c.is_ascii_alphanumeric() || punctuation.contains(c);
+    if let Some(character) = name.chars().find(|c| !allowed(*c)) {
+        let marks: String = punctuation.chars().flat_map(|c| [' ', c]).collect();
+        return refused(format!(
+            "it has the character {character:?}; letters, digits and{marks} are allowed"
+        ));
+    }
+    if !name.starts_with(|c: char| c.is_ascii_alphanumeric()) {
+        return refused("it must begin with a letter or a digit".to_owned());
+    }
+    if name.len() > longest {
+        return refused(format!("it has {} characters, {longest} are allowed", name.len()));
+    }
+    Ok(())
+}
+
+impl fmt::Display for PoolName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+impl fmt::Display for ContainerName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+impl fmt::Display for ImageName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_longest_names_still_fit_device_mapper() {
+        let pool: PoolName = "p".repeat(LONGEST_POOL).parse().expect("longest");
+        let container: ContainerName = "c".repeat(LONGEST_CONTAINER).parse().expect("longest");
+        assert!(pool.container_device(&container).is_ok());
+        assert!(pool.layer_device(DeviceId::MAX).is_ok());
+    }
+
+    #[test]
+    fn a_bad_name_is_refused_with_the_rule_it_breaks() {
+        for (name, rule) in [
+            ("", "begin with"),
+            ("-rf", "begin with"),
+            ("..", "begin with"),
+            ("a/b", "'/'"),
+            ("a b", "' '"),
+            ("naïve", "'ï'"),
+        ] {
+            let error = name.parse::<PoolName>().expect_err(name).to_string();
+            assert!(error.contains(rule), "{error}");
+        }
+        assert!("c".repeat(65).parse::<ContainerName>().is_err());
+    }
+
+    #[test]
+    fn no_container_takes_the_name_of_a_device_of_the_pools_own() {
+        for name in ["pool", "base", "image-7"] {
+            assert!(name.parse::<ContainerName>().is_err(), "{name}");
+        }
+    }
+
+    #[test]
+    fn images_are_named_as_registries_name_them() {
+        for name in ["debian", "debian:12", "registry.example:5000/team/app", "app@sha256:0123"] {
+            assert!(name.parse::<ImageName>().is_ok(), "{name}");
+        }
+    }
+}

@@ -1,0 +1,68 @@
+//! Where a pool keeps what it needs on the host's file system.
+
+use std::path::{Path, PathBuf};
+
+use super::names::PoolName;
+use crate::units::DeviceId;
+
+/// The files and directories of one pool, all under `<root>/<pool>/`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Paths {
+    directory: PathBuf,
+}
+
+impl Paths {
+    /// The paths of a pool under a root, `/var/lib/thinpool` unless the user said otherwise.
+    #[must_use]
+    pub fn new(root: &Path, pool: &PoolName) -> Self {
+        Self { directory: root.join(pool.as_str()) }
+    }
+
+    /// The pool's directory.
+    #[must_use]
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// The record of its devices.
+    #[must_use]
+    pub fn catalog(&self) -> PathBuf {
+        self.directory.join("catalog.db")
+    }
+
+    /// Held while the pool itself comes or goes: setup, activate, deactivate, destroy.
+    #[must_use]
+    pub fn life_lock(&self) -> PathBuf {
+        self.directory.join("life.lock")
+    }
+
+    /// Held for one change of what the pool holds. Never across anything slow.
+    #[must_use]
+    pub fn change_lock(&self) -> PathBuf {
+        self.directory.join("change.lock")
+    }
+
+    /// The directory of the locks below.
+    #[must_use]
+    pub fn locks(&self) -> PathBuf {
+        self.directory.join("locks")
+    }
+
+    /// Held by who works on a device: fills it, mounts it, removes it.
+    #[must_use]
+    pub fn device_lock(&self, device: DeviceId) -> PathBuf {
+        self.locks().join(device.to_string())
+    }
+
+    /// Shared by imports, so that nobody tidies away a layer that the next one of the same image builds on.
+    #[must_use]
+    pub fn import_lock(&self) -> PathBuf {
+        self.locks().join("import")
+    }
+
+    /// Where containers are mounted that were given no directory.
+    #[must_use]
+    pub fn mounts(&self) -> PathBuf {
+        self.directory.join("mnt")
+    }
+}

@@ -1,0 +1,59 @@
+//! Devices that nobody needs any more: drafts of processes that died, and what was deleted while in use.
+
+use super::lock::Lock;
+use super::{Pool, PoolError};
+use crate::catalog::{Device, DeviceState};
+use crate::dm::Removal;
+
+impl Pool<'_> {
+    /// Frees what can be freed now. What is still in use stays for a later command.
+    pub(super) fn reap(&mut self) -> Result<(), PoolError> {
+        self.forget_unneeded_layers()?;
+        for state in [DeviceState::Draft, DeviceState::Deleted] {
+            for device in self.catalog.devices_in(state)? {
+                self.reap_one(&device)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Frees one device, unless somebody works on it or uses it.
+    pub(super) fn reap_one(&mut self, device: &Device) -> Result<(), PoolError> {
+        // A draft's maker holds its lock for as long as it lives.
+        let Some(lock) = Lock::try_exclusive(&self.paths.device_lock(device.id))? else { return Ok(()) };
+        // It may have been finished, or freed by somebody else, since it was listed.
+        let current = self.catalog.device(device.id)?;
+        if !current.is_some_and(|now| matches!(now.state, DeviceState::Draft | DeviceState::Deleted)) {
+            return Ok(());
+        }
+        match self.active_device(device)? {
+            Some(info) if info.open_count > 0 => return Ok(()),
+            _ => self.discard_blocks(device),
+        }
+        self.deactivate_device(device, Removal::Now)?;
+        self.change()?.delete(device)?;
+        Ok(lock.remove()?)
+    }
+
+    /// Gives a device's blocks back to the host's file system: deleting it alone frees them in the pool only.
+    /// A failure costs space in the host's file system, nothing else, so it is only logged.
+    fn discard_blocks(&self, device: &Device) {
+        if !self.record.policy.discard_on_remove {
+            return;
+        }
+        let discarded = self
+            .activate_device(device)
+            .and_then(|info| Ok(self.host.fs.discard(&info.device.kernel_node(), device.size)?));
+        if let Err(error) = discarded {
+            tracing::warn!(device = %device.node, %error, "its blocks were not given back to the host's file system");
+        }
+    }
+
+    /// Marks for deletion the layers of imports that died half-way, unless an import is at work.
+    fn forget_unneeded_layers(&mut self) -> Result<(), PoolError> {
+        if let Some(_alone) = Lock::try_exclusive(&self.paths.import_lock())? {
+            self.catalog.forget_unneeded_layers()?;
+        }
+        Ok(())
+    }
+}
