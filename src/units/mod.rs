@@ -1,9 +1,13 @@
 //! Quantities with their units in the type, so that no raw integer crosses a layer.
 
 mod device_id;
+mod percent;
+mod pool_name;
 mod quantity;
 mod size;
 
 pub use device_id::{DeviceId, DeviceIdOutOfRange, TransactionId};
+pub use percent::{Percent, PercentError};
+pub use pool_name::{PoolName, PoolNameError};
 pub use quantity::{BlockSize, BlockSizeError, Bytes, DataBlocks, MetaBlocks, SECTOR_SIZE, Sectors};
 pub use size::SizeError;
