@@ -5,4 +5,6 @@
 //! prints or exits. The layers, and what each may know of the others, are in `docs/architecture.md`.
 
 pub mod config;
+pub mod pool;
+pub mod report;
 pub mod units;
