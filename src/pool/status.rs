@@ -342,18 +342,17 @@ impl Status {
         Some(known.min_free_space.of_data(figures.data.total).bytes(known.block_size))
     }
 
-    /// The status in one word. It is never healthy while a problem is known.
+    /// The status in one word. It is never healthy while anything is wrong, also where nobody called
+    /// [`Status::assessed`] yet.
     #[must_use]
     pub fn verdict(&self) -> Verdict {
-        let worst = self.problems.iter().filter(|p| **p != Problem::Inactive).map(Problem::severity).max();
-        match (self.state, worst) {
+        let found = self.find();
+        let problems = self.problems.iter().chain(&found).filter(|p| **p != Problem::Inactive);
+        match (self.state, problems.map(Problem::severity).max()) {
             (State::Absent, _) => Verdict::Absent,
-            (_, Some(Severity::Critical)) => Verdict::Failed,
-            (State::HalfSetUp, _) => Verdict::Failed,
+            (State::HalfSetUp, _) | (_, Some(Severity::Critical)) => Verdict::Failed,
             (_, Some(Severity::Warning)) => Verdict::Degraded,
             (State::Inactive, _) => Verdict::NotActive,
-            // Active, but nobody read what the kernel says: not to be called healthy.
-            (State::Active, _) if self.figures().is_none() => Verdict::Failed,
             (State::Active, _) => Verdict::Healthy,
         }
     }

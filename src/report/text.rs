@@ -149,7 +149,7 @@ clear it away.
     #[test]
     fn an_unsafe_pool_is_never_called_healthy() {
         type Change = fn(&mut Status);
-        let cases: [(Change, &str, Verdict); 12] = [
+        let cases: [(Change, &str, Verdict); 13] = [
             (|s| mode_is(s, Mode::OutOfDataSpace), "out_of_data_space", Verdict::Failed),
             (|s| mode_is(s, Mode::ReadOnly), "read_only", Verdict::Failed),
             (|s| mode_is(s, Mode::Fail), "failed", Verdict::Failed),
@@ -178,6 +178,7 @@ clear it away.
             (|s| host_has(s, Some(Bytes(1000))), "host_nearly_full", Verdict::Degraded),
             (|s| host_has(s, Some(Bytes(0))), "host_nearly_full", Verdict::Failed),
             (|s| s.live = None, "status_unreadable", Verdict::Failed),
+            (|s| s.known = None, "status_unreadable", Verdict::Failed),
         ];
         for (change, key, verdict) in cases {
             let mut status = looped();
@@ -204,6 +205,18 @@ clear it away.
             files.data.file_system_available = room;
             files.metadata.file_system_available = room;
         }
+    }
+
+    #[test]
+    fn a_status_that_nobody_assessed_is_not_called_healthy_either() {
+        for status in [Status { live: None, ..looped() }, Status { known: None, ..looped() }] {
+            assert_eq!(Status { problems: Vec::new(), ..status }.verdict(), Verdict::Failed);
+        }
+        let inactive = Status { known: None, problems: Vec::new(), ..inactive() };
+        assert_eq!(inactive.verdict(), Verdict::Failed);
+        let mut full = looped();
+        mode_is(&mut full, Mode::OutOfDataSpace);
+        assert_eq!(full.verdict(), Verdict::Failed);
     }
 
     #[test]

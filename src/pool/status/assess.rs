@@ -22,7 +22,8 @@ impl Status {
         self
     }
 
-    fn find(&self) -> Vec<Problem> {
+    /// What is wrong by what was read, whoever said so already.
+    pub(super) fn find(&self) -> Vec<Problem> {
         let mut found = Vec::new();
         match self.state {
             State::Absent => found.push(Problem::Absent),
@@ -30,17 +31,25 @@ impl Status {
             State::Inactive => found.push(Problem::Inactive),
             State::Active => self.of_the_kernel(&mut found),
         }
-        if let Some(known) = &self.known {
-            self.of_the_host(known, &mut found);
+        match (&self.known, self.state) {
+            (Some(known), _) => self.of_the_host(known, &mut found),
+            (None, State::Inactive | State::Active) => {
+                found.extend(self.unreadable("the catalog's part of it is missing"));
+            }
+            (None, State::Absent | State::HalfSetUp) => {}
         }
         found
     }
 
+    /// That something wasn't read, unless whoever tried has said why already.
+    fn unreadable(&self, why: &str) -> Option<Problem> {
+        let is_said = self.problems.iter().any(|p| matches!(p, Problem::StatusUnreadable { .. }));
+        (!is_said).then(|| Problem::StatusUnreadable { why: why.to_owned() })
+    }
+
     fn of_the_kernel(&self, found: &mut Vec<Problem>) {
         let Some(live) = &self.live else {
-            if !self.problems.iter().any(|p| matches!(p, Problem::StatusUnreadable { .. })) {
-                found.push(Problem::StatusUnreadable { why: "the kernel was not asked".to_owned() });
-            }
+            found.extend(self.unreadable("the kernel's part of it is missing"));
             return;
         };
         match live.mode {
