@@ -6,7 +6,9 @@
 
 pub mod backing;
 pub mod catalog;
+pub mod config;
 pub mod dm;
 pub mod fs;
 pub mod pool;
+pub mod report;
 pub mod units;

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::{Catalog, CatalogError, Durability};
 use crate::backing::LoopFiles;
 use crate::fs::FileSystem;
-use crate::units::{BlockSize, Bytes, TransactionId};
+use crate::units::{BlockSize, Bytes, Percent, TransactionId};
 
 /// A pool as it was set up.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,8 +60,8 @@ pub struct Policy {
     pub zero_new_blocks: bool,
     /// Whether a device's blocks are discarded before it is deleted.
     pub discard_on_remove: bool,
-    /// No new device is made when less than this is free, in percent of data and of metadata. 0 is off.
-    pub min_free_space: u8,
+    /// No new device is made when less than this share of data or of metadata is free. 0% is off.
+    pub min_free_space: Percent,
     /// Whether busy devices are removed at their last close.
     pub deferred_removal: bool,
     /// Whether devices still in use can be deleted, and are gone when they no longer are.

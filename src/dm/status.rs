@@ -3,8 +3,10 @@
 //! `pool_status` and `thin_status` in drivers/md/dm-thin.c; older kernels leave trailing fields out
 //! (`queue_if_no_space` came with 3.9, `needs_check` with 4.1, the metadata low-water mark with 4.20).
 
+use std::ops::Sub;
 use std::str::FromStr;
 
+use serde::Serialize;
 use thiserror::Error;
 
 use crate::units::{DataBlocks, MetaBlocks, Sectors, TransactionId};
@@ -54,6 +56,13 @@ pub struct Blocks<T> {
     pub total: T,
 }
 
+impl<T: Sub<Output = T> + Copy> Blocks<T> {
+    /// What is left.
+    pub fn free(&self) -> T {
+        self.total - self.used
+    }
+}
+
 /// What a pool can still do. The kernel prints `ro` also for a pool that is out of metadata space.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
@@ -66,7 +75,8 @@ pub enum Mode {
 }
 
 /// What happens to writes that find no free block.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum NoSpacePolicy {
     /// They wait for the pool to grow, at most the module's `no_space_timeout` seconds.
     Queue,

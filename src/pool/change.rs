@@ -194,7 +194,7 @@ impl Change<'_, '_> {
             ("metadata", (metadata.total - metadata.used).bytes(), metadata.total.bytes()),
         ];
         for (kind, free, total) in spaces {
-            let minimum = Bytes(total.0 / 100 * u64::from(percent));
+            let minimum = percent.of_bytes(total);
             if free < minimum {
                 return Err(PoolError::TooFull { kind, free, total, minimum, percent });
             }

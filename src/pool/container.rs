@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::change::NewThin;
 use super::lock::Lock;
-use super::{ContainerName, ImageName, Pool, PoolError, io_error};
+use super::{ContainerName, ImageName, Pool, PoolError, io_error, names};
 use crate::catalog::{Container, Device, DeviceKind, DeviceState, Durability};
 use crate::dm::{self, Removed, ThinStatus};
 use crate::fs::{FileSystem, MountOptions, mounts_of};
@@ -44,7 +44,7 @@ impl Pool<'_> {
             return Err(PoolError::TooSmall { asked: size, image: image.device.size });
         }
         let name = new.name.clone().map_or_else(|| made_up_name(&new.image), Ok)?;
-        let node = self.name.container_device(&name)?;
+        let node = names::container_device(&self.name, &name)?;
         let grows = size > image.device.size;
         let becomes = if grows { DeviceState::Draft } else { DeviceState::Ready };
         let thin = NewThin { kind: DeviceKind::Container, origin: Some(&image.device), size, becomes };

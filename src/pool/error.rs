@@ -11,7 +11,7 @@ use crate::backing::{LoopError, LoopFileError};
 use crate::catalog::CatalogError;
 use crate::dm::{self, NameError, PoolStatus, SuperblockError};
 use crate::fs::{FileSystem, FsError, MountTableError, OptionError};
-use crate::units::{BlockSize, Bytes, DeviceId, TransactionId};
+use crate::units::{BlockSize, Bytes, DeviceId, Percent, TransactionId};
 
 /// An error of a pool's verbs.
 #[derive(Debug, Error)]
@@ -122,7 +122,7 @@ pub enum PoolError {
     NotCommitted(Box<PoolStatus>),
     /// Less than the minimum is free.
     #[error(
-        "{kind} space: {free} of {total} are free, and {minimum} ({percent}%) are kept free for what is there already; remove containers or images, or set up a larger pool"
+        "{kind} space: {free} of {total} are free, and {minimum} ({percent}) are kept free for what is there already; remove containers or images, or set up a larger pool"
     )]
     TooFull {
         /// `data` or `metadata`.
@@ -134,7 +134,7 @@ pub enum PoolError {
         /// What must stay free.
         minimum: Bytes,
         /// The same as a share.
-        percent: u8,
+        percent: Percent,
     },
     /// All ids are taken.
     #[error("all {} thin device ids of the pool are in use", u64::from(DeviceId::MAX.get()) + 1)]

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::change::NewThin;
 use super::lock::Lock;
-use super::{Host, Location, Pool, PoolError};
+use super::{Host, Location, Pool, PoolError, names};
 use crate::catalog::{Device, DeviceKind, DeviceState, Layer};
 use crate::dm::Removal;
 use crate::fs::Detached;
@@ -52,7 +52,7 @@ impl<'h> DraftStore<'h> {
         };
         let name = pool.name.clone();
         let mut change = pool.change()?;
-        let device = change.create(&thin, |id| name.layer_device(id), |_, _| Ok(()))?;
+        let device = change.create(&thin, |id| names::layer_device(&name, id), |_, _| Ok(()))?;
         // Taken before the pool's lock is let go: between the two nobody could tell that we are at it.
         let lock = Lock::exclusive(&change.pool.paths.device_lock(device.id), change.pool.patience)?;
         drop(change);

@@ -14,6 +14,7 @@ mod names;
 mod paths;
 mod reap;
 mod setup;
+pub mod status;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -25,12 +26,13 @@ pub use host::Host;
 pub use image::ImageStatus;
 pub use layer::{Draft, DraftStore};
 pub use lock::LockError;
-pub use names::{ContainerName, ImageName, NameRefused, PoolName};
+pub use names::{ContainerName, ImageName, NameRefused};
 pub use paths::Paths;
 pub use setup::{SetUp, Setup};
 
 use crate::catalog::{Catalog, PoolRecord, PoolState};
 use crate::dm;
+use crate::units::PoolName;
 
 /// A pool that is set up.
 pub struct Pool<'h> {
@@ -91,7 +93,7 @@ impl<'h> Pool<'h> {
         catalog: Catalog,
         record: PoolRecord,
     ) -> Result<Self, PoolError> {
-        let device = location.name.pool_device()?;
+        let device = names::pool_device(&location.name)?;
         let (name, paths) = (location.name.clone(), location.paths());
         Ok(Self { host, name, paths, catalog, record, device, patience: location.patience })
     }

@@ -1,4 +1,4 @@
-//! Names of pools, containers and images, checked before anything is made of them.
+//! Names of containers, images and devices, checked before anything is made of them.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,11 +6,7 @@ use std::str::FromStr;
 use thiserror::Error;
 
 use crate::dm;
-use crate::units::DeviceId;
-
-/// A pool's name: a directory's name and the beginning of its devices' names.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PoolName(String);
+use crate::units::{DeviceId, PoolName};
 
 /// A container's name: the rest of its device's name.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,46 +25,31 @@ pub struct NameRefused {
     rule: String,
 }
 
-/// Together with the longest container's name and the dash between, it fits the kernel's 127 bytes.
-const LONGEST_POOL: usize = 32;
+/// Together with the longest pool's name and the dash between, it fits the kernel's 127 bytes.
 const LONGEST_CONTAINER: usize = 64;
 const LONGEST_IMAGE: usize = 255;
 
-impl PoolName {
-    /// The name as text.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-
-    /// The device of the pool itself.
-    pub fn pool_device(&self) -> Result<dm::Name, dm::NameError> {
-        dm::Name::new(format!("{self}-pool"))
-    }
-
-    /// The device of the base.
-    pub fn base_device(&self) -> Result<dm::Name, dm::NameError> {
-        dm::Name::new(format!("{self}-base"))
-    }
-
-    /// The device of an image's layer.
-    pub fn layer_device(&self, id: DeviceId) -> Result<dm::Name, dm::NameError> {
-        dm::Name::new(format!("{self}-image-{id}"))
-    }
-
-    /// The device of a container.
-    pub fn container_device(&self, container: &ContainerName) -> Result<dm::Name, dm::NameError> {
-        dm::Name::new(format!("{self}-{container}"))
-    }
+/// The device of the pool itself.
+pub(super) fn pool_device(pool: &PoolName) -> Result<dm::Name, dm::NameError> {
+    dm::Name::new(format!("{pool}-pool"))
 }
 
-impl FromStr for PoolName {
-    type Err = NameRefused;
+/// The device of the base.
+pub(super) fn base_device(pool: &PoolName) -> Result<dm::Name, dm::NameError> {
+    dm::Name::new(format!("{pool}-base"))
+}
 
-    fn from_str(name: &str) -> Result<Self, NameRefused> {
-        check(name, "a pool", LONGEST_POOL, "_.-")?;
-        Ok(Self(name.to_owned()))
-    }
+/// The device of an image's layer.
+pub(super) fn layer_device(pool: &PoolName, id: DeviceId) -> Result<dm::Name, dm::NameError> {
+    dm::Name::new(format!("{pool}-image-{id}"))
+}
+
+/// The device of a container.
+pub(super) fn container_device(
+    pool: &PoolName,
+    container: &ContainerName,
+) -> Result<dm::Name, dm::NameError> {
+    dm::Name::new(format!("{pool}-{container}"))
 }
 
 impl FromStr for ContainerName {
@@ -129,12 +110,6 @@ fn check(name: &str, of: &'static str, longest: usize, punctuation: &str) -> Res
     Ok(())
 }
 
-impl fmt::Display for PoolName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(&self.0)
-    }
-}
-
 impl fmt::Display for ContainerName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(&self.0)
@@ -153,10 +128,10 @@ mod tests {
 
     #[test]
     fn the_longest_names_still_fit_device_mapper() {
-        let pool: PoolName = "p".repeat(LONGEST_POOL).parse().expect("longest");
+        let pool: PoolName = "p".repeat(PoolName::MAX_LEN).parse().expect("longest");
         let container: ContainerName = "c".repeat(LONGEST_CONTAINER).parse().expect("longest");
-        assert!(pool.container_device(&container).is_ok());
-        assert!(pool.layer_device(DeviceId::MAX).is_ok());
+        assert!(container_device(&pool, &container).is_ok());
+        assert!(layer_device(&pool, DeviceId::MAX).is_ok());
     }
 
     #[test]
@@ -169,7 +144,7 @@ mod tests {
             ("a b", "' '"),
             ("naïve", "'ï'"),
         ] {
-            let error = name.parse::<PoolName>().expect_err(name).to_string();
+            let error = name.parse::<ContainerName>().expect_err(name).to_string();
             assert!(error.contains(rule), "{error}");
         }
         assert!("c".repeat(65).parse::<ContainerName>().is_err());

@@ -2,8 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::names::PoolName;
-use crate::units::DeviceId;
+use crate::units::{DeviceId, PoolName};
 
 /// The files and directories of one pool, all under `<root>/<pool>/`.
 #[derive(Debug, Clone, PartialEq, Eq)]

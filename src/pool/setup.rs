@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::change::NewThin;
 use super::lock::Lock;
-use super::{Activated, Difference, Host, Location, Pool, PoolError, io_error, now};
+use super::{Activated, Difference, Host, Location, Pool, PoolError, io_error, names, now};
 use crate::backing::{LoopFileError, LoopFiles, make_private_directory};
 use crate::catalog::{Catalog, DeviceKind, DeviceState, Durability, Policy, PoolRecord, PoolState};
 use crate::dm::Removal;
@@ -153,7 +153,7 @@ fn make_base(pool: &mut Pool<'_>, policy: &Policy) -> Result<(), PoolError> {
     let name = pool.name.clone();
     let new =
         NewThin { kind: DeviceKind::Base, origin: None, size: policy.base_size, becomes: DeviceState::Draft };
-    let base = pool.change()?.create(&new, |_| name.base_device(), |_, _| Ok(()))?;
+    let base = pool.change()?.create(&new, |_| names::base_device(&name), |_, _| Ok(()))?;
     let info = pool.activate_device(&base)?;
     pool.host.fs.make(policy.filesystem, &info.device.kernel_node(), &policy.mkfs_arguments)?;
     pool.deactivate_device(&base, Removal::Now)?;
@@ -175,7 +175,7 @@ fn differences(is: &Policy, asked: &Policy) -> Vec<Difference> {
             ("mount-options", policy.mount_options.join(",")),
             ("zero-new-blocks", policy.zero_new_blocks.to_string()),
             ("discard-on-remove", policy.discard_on_remove.to_string()),
-            ("min-free-space", format!("{}%", policy.min_free_space)),
+            ("min-free-space", policy.min_free_space.to_string()),
             ("deferred-removal", policy.deferred_removal.to_string()),
             ("deferred-deletion", policy.deferred_deletion.to_string()),
             ("xfs-nospace-max-retries", retries.map_or("not set".to_owned(), |retries| retries.to_string())),

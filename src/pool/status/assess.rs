@@ -1,0 +1,144 @@
+//! Finds the problems that follow from what was read.
+
+use super::{Figures, Known, LoopFile, Mode, Problem, State, Status};
+use crate::units::{Bytes, Percent};
+
+/// Below this share the file system under a loop file counts as nearly full, where the pool's own minimum is
+/// off.
+const HOST_MINIMUM: u8 = 5;
+
+impl Status {
+    /// The same status with every problem that follows from it. What only the caller can know (a missing file,
+    /// a damaged superblock, an error while reading) is in `problems` already and stays first.
+    #[must_use]
+    pub fn assessed(mut self) -> Self {
+        for problem in self.find() {
+            if !self.problems.contains(&problem) {
+                self.problems.push(problem);
+            }
+        }
+        // The worst first; sorting is stable.
+        self.problems.sort_by_key(|problem| std::cmp::Reverse(problem.severity()));
+        self
+    }
+
+    /// What is wrong by what was read, whoever said so already.
+    pub(super) fn find(&self) -> Vec<Problem> {
+        let mut found = Vec::new();
+        match self.state {
+            State::Absent => found.push(Problem::Absent),
+            State::HalfSetUp => found.push(Problem::HalfSetUp),
+            State::Inactive => found.push(Problem::Inactive),
+            State::Active => self.of_the_kernel(&mut found),
+        }
+        match (&self.known, self.state) {
+            (Some(known), _) => self.of_the_host(known, &mut found),
+            (None, State::Inactive | State::Active) => {
+                found.extend(self.unreadable("the catalog's part of it is missing"));
+            }
+            (None, State::Absent | State::HalfSetUp) => {}
+        }
+        found
+    }
+
+    /// That something wasn't read, unless whoever tried has said why already.
+    fn unreadable(&self, why: &str) -> Option<Problem> {
+        let is_said = self.problems.iter().any(|p| matches!(p, Problem::StatusUnreadable { .. }));
+        (!is_said).then(|| Problem::StatusUnreadable { why: why.to_owned() })
+    }
+
+    fn of_the_kernel(&self, found: &mut Vec<Problem>) {
+        let Some(live) = &self.live else {
+            found.extend(self.unreadable("the kernel's part of it is missing"));
+            return;
+        };
+        match live.mode {
+            Mode::Fail | Mode::Error => found.push(Problem::Failed),
+            Mode::OutOfDataSpace => found.push(Problem::OutOfDataSpace),
+            Mode::ReadWrite | Mode::ReadOnly => {}
+        }
+        if let Some(figures) = &live.figures {
+            of_the_figures(live.mode, figures, found);
+            self.of_both(figures, live.mode, found);
+        }
+    }
+
+    /// What shows only when catalog and kernel are compared.
+    fn of_both(&self, figures: &Figures, mode: Mode, found: &mut Vec<Problem>) {
+        let Some(known) = &self.known else { return };
+        if known.transaction_id != figures.transaction_id {
+            found.push(Problem::TransactionMismatch {
+                expected: known.transaction_id,
+                found: figures.transaction_id,
+            });
+        }
+        let free = figures.data.free();
+        let refuses_new = free < known.min_free_space.of_data(figures.data.total);
+        if mode != Mode::OutOfDataSpace && (refuses_new || free <= figures.low_water) {
+            found.push(Problem::DataNearlyFull {
+                free: free.bytes(known.block_size),
+                total: figures.data.total.bytes(known.block_size),
+                refuses_new,
+            });
+        }
+        let free = figures.metadata.free();
+        let low = known.min_free_space.of_metadata(figures.metadata.total);
+        let low = figures.metadata_low_water.map_or(low, |mark| mark.max(low));
+        if free.0 > 0 && free <= low {
+            found.push(Problem::MetadataNearlyFull {
+                free: free.bytes(),
+                total: figures.metadata.total.bytes(),
+            });
+        }
+    }
+
+    fn of_the_host(&self, known: &Known, found: &mut Vec<Problem>) {
+        let Some(files) = &known.loop_files else { return };
+        found.push(Problem::Loopback);
+        let minimum = match known.min_free_space {
+            Percent::ZERO => Percent::try_from(HOST_MINIMUM).unwrap_or(Percent::ZERO),
+            share => share,
+        };
+        let same_host = |file: &LoopFile| (file.file_system_size, file.file_system_available);
+        found.extend(self.nearly_full(&files.data, minimum));
+        // Both files are nearly always on one file system, which needs no second line.
+        if same_host(&files.data) != same_host(&files.metadata) {
+            found.extend(self.nearly_full(&files.metadata, minimum));
+        }
+        let free = self.figures().map(|figures| figures.data.free().bytes(known.block_size));
+        if let (Some(free), Some(available)) = (free, files.data.file_system_available)
+            && available < free
+        {
+            found.push(Problem::Overcommitted { path: files.data.path.clone(), free, available });
+        }
+    }
+
+    fn nearly_full(&self, file: &LoopFile, minimum: Percent) -> Option<Problem> {
+        let path = file.path.clone();
+        let missing = self
+            .problems
+            .iter()
+            .any(|p| matches!(p, Problem::LoopFileMissing { path } if *path == file.path));
+        match (file.file_system_available, file.file_system_size) {
+            (Some(available), size)
+                if available < minimum.of_bytes(size.unwrap_or_default()).max(Bytes(1)) =>
+            {
+                Some(Problem::HostNearlyFull { path, available })
+            }
+            (None, _) if !missing => Some(Problem::HostRoomUnknown { path }),
+            _ => None,
+        }
+    }
+}
+
+fn of_the_figures(mode: Mode, figures: &Figures, found: &mut Vec<Problem>) {
+    if figures.needs_check {
+        found.push(Problem::NeedsCheck);
+    }
+    // The kernel has a mode "out of metadata" but calls it read-only in its status line.
+    if figures.metadata.free().0 == 0 {
+        found.push(Problem::OutOfMetadataSpace);
+    } else if mode == Mode::ReadOnly && !figures.needs_check {
+        found.push(Problem::ReadOnly);
+    }
+}

@@ -1,0 +1,272 @@
+//! What can be wrong with a pool, and what to do about it.
+
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use crate::units::{Bytes, DockerSize, PoolName, TransactionId};
+
+/// How bad a problem is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Severity {
+    /// Good to know; nothing is wrong.
+    Note,
+    /// It works, and won't for ever.
+    Warning,
+    /// Something doesn't work, or data is in danger.
+    Critical,
+}
+
+impl Severity {
+    /// As the start of a line.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Note => "Note",
+            Self::Warning => "Warning",
+            Self::Critical => "Critical",
+        }
+    }
+}
+
+/// Something that is wrong with a pool.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Problem {
+    /// There is no such pool.
+    Absent,
+    /// A setup was begun and didn't end.
+    HalfSetUp,
+    /// The pool is not active.
+    Inactive,
+    /// No block is left for data.
+    OutOfDataSpace,
+    /// Few blocks are left for data.
+    DataNearlyFull {
+        /// What is free.
+        free: Bytes,
+        /// All there is.
+        total: Bytes,
+        /// Whether that is too little for a new image or container.
+        refuses_new: bool,
+    },
+    /// No block is left for metadata.
+    OutOfMetadataSpace,
+    /// Few blocks are left for metadata.
+    MetadataNearlyFull {
+        /// What is free.
+        free: Bytes,
+        /// All there is.
+        total: Bytes,
+    },
+    /// The kernel lets nothing be written.
+    ReadOnly,
+    /// The kernel wants the metadata checked.
+    NeedsCheck,
+    /// The kernel gave the pool up.
+    Failed,
+    /// Catalog and pool don't belong to the same moment, or not together at all.
+    TransactionMismatch {
+        /// The catalog's transaction id.
+        expected: TransactionId,
+        /// The pool's.
+        found: TransactionId,
+    },
+    /// The metadata's superblock is not one.
+    SuperblockDamaged {
+        /// Whether it is all zeros, which the kernel would take for a new pool.
+        all_zero: bool,
+    },
+    /// A loop file is not there.
+    LoopFileMissing {
+        /// Where it should be.
+        path: PathBuf,
+    },
+    /// The file system under a loop file is nearly full.
+    HostNearlyFull {
+        /// The loop file.
+        path: PathBuf,
+        /// What is free there.
+        available: Bytes,
+    },
+    /// The file system under a loop file couldn't be asked for its room.
+    HostRoomUnknown {
+        /// The loop file.
+        path: PathBuf,
+    },
+    /// The loop file may grow by more than there is room for.
+    Overcommitted {
+        /// The loop file.
+        path: PathBuf,
+        /// What is free in the pool.
+        free: Bytes,
+        /// What is free in the file system under it.
+        available: Bytes,
+    },
+    /// Catalog or kernel couldn't be asked.
+    StatusUnreadable {
+        /// Why.
+        why: String,
+    },
+    /// The pool lies on loop files.
+    Loopback,
+}
+
+impl Problem {
+    /// How bad it is.
+    #[must_use]
+    pub fn severity(&self) -> Severity {
+        match self {
+            Self::Absent | Self::Loopback | Self::Overcommitted { .. } => Severity::Note,
+            Self::Inactive
+            | Self::DataNearlyFull { .. }
+            | Self::MetadataNearlyFull { .. }
+            | Self::HostRoomUnknown { .. } => Severity::Warning,
+            Self::HostNearlyFull { available, .. } if available.0 > 0 => Severity::Warning,
+            Self::HalfSetUp
+            | Self::OutOfDataSpace
+            | Self::OutOfMetadataSpace
+            | Self::ReadOnly
+            | Self::NeedsCheck
+            | Self::Failed
+            | Self::TransactionMismatch { .. }
+            | Self::SuperblockDamaged { .. }
+            | Self::LoopFileMissing { .. }
+            | Self::HostNearlyFull { .. }
+            | Self::StatusUnreadable { .. } => Severity::Critical,
+        }
+    }
+
+    /// Its name for programs, which never changes.
+    #[must_use]
+    pub fn key(&self) -> &'static str {
+        match self {
+            Self::Absent => "absent",
+            Self::HalfSetUp => "half_set_up",
+            Self::Inactive => "inactive",
+            Self::OutOfDataSpace => "out_of_data_space",
+            Self::DataNearlyFull { .. } => "data_nearly_full",
+            Self::OutOfMetadataSpace => "out_of_metadata_space",
+            Self::MetadataNearlyFull { .. } => "metadata_nearly_full",
+            Self::ReadOnly => "read_only",
+            Self::NeedsCheck => "needs_check",
+            Self::Failed => "failed",
+            Self::TransactionMismatch { .. } => "transaction_mismatch",
+            Self::SuperblockDamaged { .. } => "superblock_damaged",
+            Self::LoopFileMissing { .. } => "loop_file_missing",
+            Self::HostNearlyFull { .. } => "host_nearly_full",
+            Self::HostRoomUnknown { .. } => "host_room_unknown",
+            Self::Overcommitted { .. } => "overcommitted",
+            Self::StatusUnreadable { .. } => "status_unreadable",
+            Self::Loopback => "loopback",
+        }
+    }
+
+    /// What is wrong and what to do next, for the person who has to do it.
+    #[must_use]
+    #[allow(clippy::too_many_lines, reason = "a list of sentences, one after the other")]
+    pub fn sentence(&self, pool: &PoolName) -> String {
+        let run = |command: &str| command_for(pool, command);
+        let size = |bytes: &Bytes| DockerSize(*bytes).to_string();
+        let (setup, activate, deactivate) = (run("setup"), run("activate"), run("deactivate"));
+        let (remove_container, remove_image) = (run("container remove"), run("image remove"));
+        match self {
+            Self::Absent => format!("There is no pool {pool}. `{setup}` makes one."),
+            Self::HalfSetUp => format!(
+                "A setup of this pool was interrupted. Run `{setup}` again to finish it, or `{}` to clear it away.",
+                run("destroy")
+            ),
+            Self::Inactive => format!("The pool is set up but not active. `{activate}` starts it."),
+            Self::OutOfDataSpace => format!(
+                "The pool has no free block for data: writes to new blocks wait or fail. Free some with \
+                 `{remove_container}` and `{remove_image}`; removing still works."
+            ),
+            Self::DataNearlyFull { free, total, refuses_new } => format!(
+                "Only {} of {} for data is free{}. Free some with `{remove_container}` and `{remove_image}`.",
+                size(free),
+                size(total),
+                if *refuses_new { ", less than the minimum: new images and containers are refused" } else { "" },
+            ),
+            Self::OutOfMetadataSpace => format!(
+                "The pool has no free block for metadata, so the kernel made it read-only and nothing can be \
+                 removed either. Copy what you need out of the containers, which can still be read, before you \
+                 change anything; then `{deactivate}`, back up both loop files, and repair the metadata onto a \
+                 larger file with thin_repair(8)."
+            ),
+            Self::MetadataNearlyFull { free, total } => format!(
+                "Only {} of {} for metadata is free; when it is full, not even removing works. Remove what you \
+                 can now with `{remove_container}` and `{remove_image}`.",
+                size(free),
+                size(total),
+            ),
+            Self::ReadOnly => format!(
+                "The kernel made the pool read-only after an error; the kernel's log (`dmesg`) has the reason. \
+                 Stop the containers, `{deactivate}`, check the metadata with thin_check(8), then `{activate}`."
+            ),
+            Self::NeedsCheck => format!(
+                "The kernel wants the pool's metadata checked and writes nothing until then. Stop the containers, \
+                 `{deactivate}`, back up the metadata file, run thin_check(8) on it (thin_check \
+                 --clear-needs-check-flag if it finds nothing wrong), then `{activate}`."
+            ),
+            Self::Failed => format!(
+                "The kernel gave the pool up: nothing can be read or written. `dmesg` has the reason, most often \
+                 the disk under it. Stop the containers, `{deactivate}`, back up the metadata file, check it \
+                 with thin_check(8), then `{activate}`. Don't destroy the pool: the data is most likely intact."
+            ),
+            Self::TransactionMismatch { expected, found } => format!(
+                "Catalog and pool don't belong together: the catalog expects transaction id {expected}, the pool \
+                 has {found}. One of them was restored from an older copy or belongs to another pool. Nothing is \
+                 changed until they agree: put back the pair that was saved together, then `{activate}`."
+            ),
+            Self::SuperblockDamaged { all_zero: true } => "The pool's metadata begins with zeros: it was wiped or \
+                 replaced. Activating it would make the kernel format an empty pool over it, so that is refused. \
+                 Put back a copy of the metadata file before anything else."
+                .to_owned(),
+            Self::SuperblockDamaged { all_zero: false } => format!(
+                "The superblock of the pool's metadata is damaged, so the pool isn't activated. Back up the \
+                 metadata file, then repair it with thin_repair(8) or put back a copy, then `{activate}`."
+            ),
+            Self::LoopFileMissing { path } => format!(
+                "The loop file {} is missing. Mount the file system it lies on, or put the file back, then \
+                 `{activate}`.",
+                path.display()
+            ),
+            Self::HostNearlyFull { path, available } => format!(
+                "The file system under {} has only {} left; when it is full, writes into the pool fail. Free room \
+                 there, or in the pool with `{remove_container}` and `{remove_image}`.",
+                path.display(),
+                size(available),
+            ),
+            Self::HostRoomUnknown { path } => format!(
+                "The room left under {} couldn't be read, so the space available may be less than shown. Check \
+                 that its file system is mounted (`df {}`).",
+                path.display(),
+                path.display(),
+            ),
+            Self::Overcommitted { path, free, available } => format!(
+                "The pool may still grow by {}, but the file system under {} has {} left: that is what counts.",
+                size(free),
+                path.display(),
+                size(available),
+            ),
+            Self::StatusUnreadable { why } => format!(
+                "The status couldn't be read: {why}. Run `{}` again as root; what it can't read it doesn't call \
+                 healthy.",
+                run("status")
+            ),
+            Self::Loopback => "The pool lies on loop files: good for trying and for small machines, slower than \
+                 a block device."
+                .to_owned(),
+        }
+    }
+}
+
+/// A command of ours for this pool, as it can be copied.
+fn command_for(pool: &PoolName, command: &str) -> String {
+    if pool.as_str() == PoolName::DEFAULT {
+        format!("thinpool {command}")
+    } else {
+        format!("thinpool --pool {pool} {command}")
+    }
+}

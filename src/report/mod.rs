@@ -1,0 +1,18 @@
+//! One status, told in several ways: the rows of `docker info`, text with what Docker never showed, JSON. Also
+//! the tables and ages of lists. Nothing here asks the kernel or decides anything.
+
+mod age;
+mod docker;
+mod json;
+mod row;
+mod table;
+#[cfg(test)]
+mod testing;
+mod text;
+
+pub use age::age;
+pub use docker::docker_rows;
+pub use json::{StatusJson, json};
+pub use row::{Row, print_rows};
+pub use table::{Column, Table};
+pub use text::{text, text_rows};

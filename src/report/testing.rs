@@ -1,0 +1,157 @@
+//! Statuses for tests.
+
+use std::path::PathBuf;
+use std::time::{Duration, UNIX_EPOCH};
+
+use crate::dm::{Blocks, NoSpacePolicy};
+use crate::fs::FileSystem;
+use crate::pool::status::{
+    DeviceCounts, Discard, Figures, HostSupport, Known, Live, LoopFile, LoopFiles, Mode, Problem, State,
+    Status,
+};
+use crate::units::{BlockSize, Bytes, DataBlocks, MetaBlocks, Percent, TransactionId};
+
+/// What Docker 20.10 was captured with: two disks of 8 GiB.
+pub(super) fn dockers_capture() -> Status {
+    let mut status = looped();
+    if let Some(known) = &mut status.known {
+        known.dm_name = "docker-254:0-131115-pool".to_owned();
+        known.file_system = FileSystem::Xfs;
+        known.loop_files = None;
+        known.deferred_deleted = 0;
+    }
+    if let Some(live) = &mut status.live {
+        live.data_device = Some(PathBuf::from("/dev/vdc"));
+        live.metadata_device = Some(PathBuf::from("/dev/vdd"));
+    }
+    with_figures(&mut status, |figures| {
+        figures.data = Blocks { used: DataBlocks(1112), total: DataBlocks(131_072) };
+        figures.metadata = Blocks { used: MetaBlocks(4250), total: MetaBlocks(2_097_152) };
+    });
+    status
+}
+
+/// A healthy pool on loop files, with the numbers of the listing of Docker 1.7.
+pub(super) fn looped() -> Status {
+    Status {
+        pool: "thinpool".parse().expect("a name"),
+        state: State::Active,
+        known: Some(known()),
+        live: Some(live()),
+        problems: Vec::new(),
+        host: host(),
+    }
+    .assessed()
+}
+
+pub(super) fn inactive() -> Status {
+    Status { state: State::Inactive, live: None, problems: Vec::new(), ..looped() }.assessed()
+}
+
+pub(super) fn absent() -> Status {
+    let pool = "ci".parse().expect("a name");
+    Status { pool, state: State::Absent, known: None, live: None, problems: Vec::new(), ..looped() }
+        .assessed()
+}
+
+pub(super) fn half_set_up() -> Status {
+    Status { state: State::HalfSetUp, known: None, live: None, problems: Vec::new(), ..looped() }.assessed()
+}
+
+/// Changes the kernel's numbers.
+pub(super) fn with_figures(status: &mut Status, change: impl FnOnce(&mut Figures)) {
+    if let Some(figures) = status.live.as_mut().and_then(|live| live.figures.as_mut()) {
+        change(figures);
+    }
+}
+
+/// One status of each kind, the last with every problem there is.
+pub(super) fn every_status() -> Vec<Status> {
+    let path = || PathBuf::from("/var/lib/thinpool/thinpool/data");
+    let (free, total, available) = (Bytes::mib(1), Bytes::gib(1), Bytes::mib(2));
+    let problems = vec![
+        Problem::Absent,
+        Problem::HalfSetUp,
+        Problem::Inactive,
+        Problem::OutOfDataSpace,
+        Problem::DataNearlyFull { free, total, refuses_new: true },
+        Problem::OutOfMetadataSpace,
+        Problem::MetadataNearlyFull { free, total },
+        Problem::ReadOnly,
+        Problem::NeedsCheck,
+        Problem::Failed,
+        Problem::TransactionMismatch { expected: TransactionId(1), found: TransactionId(2) },
+        Problem::SuperblockDamaged { all_zero: true },
+        Problem::SuperblockDamaged { all_zero: false },
+        Problem::LoopFileMissing { path: path() },
+        Problem::HostNearlyFull { path: path(), available },
+        Problem::HostRoomUnknown { path: path() },
+        Problem::Overcommitted { path: path(), free, available },
+        Problem::StatusUnreadable { why: "permission denied".to_owned() },
+        Problem::Loopback,
+    ];
+    vec![
+        dockers_capture(),
+        inactive(),
+        absent(),
+        half_set_up(),
+        Status { live: None, ..looped() },
+        Status { known: None, ..looped() },
+        Status { problems, ..looped() },
+    ]
+}
+
+fn known() -> Known {
+    let file = |name: &str, size, allocated| LoopFile {
+        path: PathBuf::from("/var/lib/thinpool/thinpool").join(name),
+        size: Some(size),
+        allocated: Some(Bytes(allocated)),
+        file_system_size: Some(Bytes(60_000_000_000)),
+        file_system_available: Some(Bytes(33_910_000_000)),
+    };
+    Known {
+        dm_name: "thinpool-pool".to_owned(),
+        uuid: "6f1c1b0e-5d0a-4b7e-9d43-2f3c1f0b8a11".to_owned(),
+        set_up: UNIX_EPOCH + Duration::from_secs(1_700_000_000),
+        block_size: BlockSize::DEFAULT,
+        base_size: Bytes::gib(10),
+        file_system: FileSystem::Ext4,
+        loop_files: Some(LoopFiles {
+            data: file("data", Bytes::gib(100), 2_360_000_000),
+            metadata: file("metadata", Bytes::gib(2), 2_500_000),
+        }),
+        min_free_space: Percent::try_from(10).expect("in range"),
+        transaction_id: TransactionId(7),
+        devices: DeviceCounts { base: 1, images: 3, containers: 1 },
+        deferred_deleted: 1,
+        deferred_removal: true,
+        deferred_deletion: true,
+    }
+}
+
+fn live() -> Live {
+    Live {
+        data_device: Some(PathBuf::from("/dev/loop0")),
+        metadata_device: Some(PathBuf::from("/dev/loop1")),
+        mode: Mode::ReadWrite,
+        figures: Some(Figures {
+            data: Blocks { used: DataBlocks(35_968), total: DataBlocks(1_638_400) },
+            metadata: Blocks { used: MetaBlocks(589), total: MetaBlocks(524_288) },
+            needs_check: false,
+            transaction_id: TransactionId(7),
+            no_space: NoSpacePolicy::Queue,
+            discard: Discard::Passdown,
+            low_water: DataBlocks(81_920),
+            metadata_low_water: Some(MetaBlocks(1024)),
+            held_root: None,
+        }),
+    }
+}
+
+fn host() -> HostSupport {
+    HostSupport {
+        udev_sync: true,
+        library_version: "1.02.185 (2022-05-18)".to_owned(),
+        thin_pool_target: Some("1.22.0".to_owned()),
+    }
+}
