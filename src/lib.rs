@@ -4,4 +4,5 @@
 //! Everything the command does is a call of this library first. The library is synchronous; nothing in it
 //! prints or exits. The layers, and what each may know of the others, are in `docs/architecture.md`.
 
+pub mod image;
 pub mod units;
