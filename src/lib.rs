@@ -9,6 +9,7 @@ pub mod catalog;
 pub mod config;
 pub mod dm;
 pub mod fs;
+pub mod image;
 pub mod pool;
 pub mod report;
 pub mod units;

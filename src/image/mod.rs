@@ -1,0 +1,43 @@
+//! Images from archives and directories: each layer of them becomes a thin snapshot of the layer below it.
+//!
+//! What a user points at is [`open`]ed, which finds out by its content what it is, and [`import`]ed into a
+//! [`LayerStore`]. All of it is untrusted: an archive can't make anything outside the root of its layer, nor take more
+//! than a fixed amount of memory, and what is damaged is refused and leaves nothing behind.
+//!
+//! ```text
+//! source ── oci, docker_save, directory     what is it, and which layers are in it
+//!   └ members, section                      the files of an image archive, read in place
+//! import ── pump ── decompress, digest      a thread reads, decompresses and hashes a layer
+//!   └ unpack ── tar_reader, pax, sparse     another applies it, entry by entry
+//!       └ resolve, remove, metadata, …      relative to a descriptor of the root, never by path
+//! ```
+
+mod decompress;
+mod digest;
+mod dir_times;
+mod directory;
+mod docker_save;
+mod error;
+mod import;
+mod inodes;
+mod members;
+mod metadata;
+mod oci;
+mod pax;
+mod progress;
+mod pump;
+mod remove;
+mod resolve;
+mod section;
+mod source;
+mod sparse;
+mod tar_reader;
+mod unpack;
+mod whiteout;
+
+pub use digest::{ChainId, DiffId, Digest, DigestError};
+pub use error::{ArchiveError, EntryName, Refusal, SourceError, UnpackError};
+pub use import::{ImportError, ImportedImage, LayerDraft, LayerRecord, LayerStore, import};
+pub use progress::{NoProgress, Progress, Stage};
+pub use source::{Config, Format, Image, Input, Layer, OpenOptions, open};
+pub use unpack::{LayerKind, UnpackOptions, Unpacked, unpack};
