@@ -26,7 +26,9 @@ pub struct FileSpace {
     pub logical: Bytes,
     /// What it occupies, as `du` shows it: a sparse file has holes.
     pub allocated: Bytes,
-    /// What is free in the file system under it (`f_bfree`).
+    /// The size of the file system under it.
+    pub total: Bytes,
+    /// What is free there (`f_bfree`).
     pub free: Bytes,
 }
 
@@ -109,6 +111,7 @@ impl FileSpace {
         Ok(Self {
             logical: Bytes(metadata.len()),
             allocated: Bytes(metadata.blocks() * SECTOR_SIZE),
+            total: Bytes(host.blocks() * host.fragment_size()),
             free: Bytes(host.blocks_free() * host.fragment_size()),
         })
     }

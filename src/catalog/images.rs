@@ -1,9 +1,9 @@
 //! Images and their layers.
 
-use rusqlite::{OptionalExtension, Row, named_params};
+use rusqlite::{Connection, OptionalExtension, Row, named_params};
 
 use super::{Catalog, CatalogError, Device, DeviceState, Durability, devices};
-use crate::units::DeviceId;
+use crate::units::{Bytes, DeviceId};
 
 /// A finished layer: a device whose content is known by what it was made of.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,6 +14,8 @@ pub struct Layer {
     pub diff: String,
     /// The chain id of the layer below.
     pub parent: Option<String>,
+    /// How much its own archive unpacked to.
+    pub content: Bytes,
     /// Its device.
     pub device: DeviceId,
 }
@@ -27,8 +29,12 @@ pub struct Image {
     pub device: Device,
     /// The chain id of its top layer.
     pub chain: String,
+    /// The chain id of the layer below that, if there is one.
+    pub parent: Option<String>,
     /// How many layers it has.
     pub layers: u64,
+    /// How much all its layers unpacked to, those included that it shares.
+    pub content: Bytes,
     /// The OCI image configuration it came with, as it came.
     pub config: Option<String>,
     /// When it was imported, in seconds since 1970.
@@ -48,10 +54,11 @@ impl Catalog {
     pub fn finish_layer(&mut self, layer: &Layer) -> Result<bool, CatalogError> {
         self.change(Durability::Synced, |transaction| {
             let added = transaction.execute(
-                "INSERT INTO layer (chain, diff, parent, device) VALUES (:chain, :diff, :parent, :device)
-                 ON CONFLICT (chain) DO NOTHING",
+                "INSERT INTO layer (chain, diff, parent, content, device)
+                 VALUES (:chain, :diff, :parent, :content, :device) ON CONFLICT (chain) DO NOTHING",
                 named_params! {
-                    ":chain": layer.chain, ":diff": layer.diff, ":parent": layer.parent, ":device": layer.device,
+                    ":chain": layer.chain, ":diff": layer.diff, ":parent": layer.parent,
+                    ":content": layer.content, ":device": layer.device,
                 },
             )?;
             if added == 1 {
@@ -62,14 +69,20 @@ impl Catalog {
     }
 
     /// Gives a layer a name. `false` if another image has the name; then nothing changes.
-    pub fn add_image(&mut self, image: &Image) -> Result<bool, CatalogError> {
+    pub fn add_image(
+        &mut self,
+        name: &str,
+        layer: &Layer,
+        config: Option<&str>,
+        created: i64,
+    ) -> Result<bool, CatalogError> {
         self.change(Durability::Synced, |transaction| {
             let added = transaction.execute(
-                "INSERT INTO image (name, device, chain, layers, config, created)
-                 VALUES (:name, :device, :chain, :layers, :config, :created) ON CONFLICT (name) DO NOTHING",
+                "INSERT INTO image (name, device, chain, config, created)
+                 VALUES (:name, :device, :chain, :config, :created) ON CONFLICT (name) DO NOTHING",
                 named_params! {
-                    ":name": image.name, ":device": image.device.id, ":chain": image.chain,
-                    ":layers": image.layers.cast_signed(), ":config": image.config, ":created": image.created,
+                    ":name": name, ":device": layer.device, ":chain": layer.chain,
+                    ":config": config, ":created": created,
                 },
             )?;
             Ok(added == 1)
@@ -90,16 +103,7 @@ impl Catalog {
         self.read(|connection| {
             let mut query =
                 connection.prepare(&format!("SELECT * FROM image WHERE {condition} ORDER BY name"))?;
-            let images = query.query_map([value], |row| {
-                Ok(Image {
-                    name: row.get("name")?,
-                    device: devices::get(connection, row.get("device")?)?,
-                    chain: row.get("chain")?,
-                    layers: row.get::<_, i64>("layers")?.cast_unsigned(),
-                    config: row.get("config")?,
-                    created: row.get("created")?,
-                })
-            })?;
+            let images = query.query_map([value], |row| image_from_row(connection, row))?;
             images.collect()
         })
     }
@@ -175,11 +179,34 @@ fn is_needed(transaction: &rusqlite::Transaction<'_>, device: DeviceId) -> Resul
     )
 }
 
+fn image_from_row(connection: &Connection, row: &Row<'_>) -> Result<Image, rusqlite::Error> {
+    const ALL_LAYERS: &str = "
+        WITH RECURSIVE below (chain, parent, content) AS (
+            SELECT chain, parent, content FROM layer WHERE chain = ?1
+            UNION ALL
+            SELECT layer.chain, layer.parent, layer.content FROM layer JOIN below ON layer.chain = below.parent)
+        SELECT count(*), coalesce(sum(content), 0), (SELECT parent FROM layer WHERE chain = ?1) FROM below";
+    let chain: String = row.get("chain")?;
+    let (layers, content, parent): (i64, _, _) =
+        connection.query_row(ALL_LAYERS, [&chain], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+    Ok(Image {
+        name: row.get("name")?,
+        device: devices::get(connection, row.get("device")?)?,
+        chain,
+        parent,
+        layers: layers.cast_unsigned(),
+        content,
+        config: row.get("config")?,
+        created: row.get("created")?,
+    })
+}
+
 fn layer_from_row(row: &Row<'_>) -> Result<Layer, rusqlite::Error> {
     Ok(Layer {
         chain: row.get("chain")?,
         diff: row.get("diff")?,
         parent: row.get("parent")?,
+        content: row.get("content")?,
         device: row.get("device")?,
     })
 }

@@ -39,13 +39,13 @@ const TABLES: &str = "
         chain           TEXT PRIMARY KEY,
         diff            TEXT NOT NULL,
         parent          TEXT,
+        content         INTEGER NOT NULL,
         device          INTEGER NOT NULL UNIQUE REFERENCES device (id) ON DELETE CASCADE
     ) STRICT, WITHOUT ROWID;
     CREATE TABLE image (
         name            TEXT PRIMARY KEY,
         device          INTEGER NOT NULL REFERENCES device (id),
         chain           TEXT NOT NULL,
-        layers          INTEGER NOT NULL,
         config          TEXT,
         created         INTEGER NOT NULL
     ) STRICT, WITHOUT ROWID;

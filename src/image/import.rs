@@ -104,7 +104,7 @@ pub enum ImportError<E: std::error::Error + 'static> {
     #[error("{cause}. What was made of that layer could not be removed: {discard}")]
     NotDiscarded {
         /// Why the import failed.
-        cause: Box<ImportError<E>>,
+        cause: Box<dyn std::error::Error + Send + Sync>,
         /// Why the layer couldn't be removed.
         discard: E,
     },

@@ -41,18 +41,14 @@ impl Pool<'_> {
         &mut self,
         name: &ImageName,
         chain: &str,
-        layers: u64,
-        config: Option<String>,
+        config: Option<&str>,
     ) -> Result<Image, PoolError> {
         let no_such = || PoolError::NoSuch { what: "layer", name: chain.to_owned() };
         let layer = self.catalog.layer(chain)?.ok_or_else(no_such)?;
-        let device = self.catalog.device(layer.device)?.ok_or_else(no_such)?;
-        let (name, chain) = (name.to_string(), chain.to_owned());
-        let image = Image { name, device, chain, layers, config, created: now() };
-        if self.catalog.add_image(&image)? {
-            Ok(image)
+        if self.catalog.add_image(name.as_str(), &layer, config, now())? {
+            self.image(name)
         } else {
-            Err(PoolError::NameTaken { what: "image", name: image.name })
+            Err(PoolError::NameTaken { what: "image", name: name.to_string() })
         }
     }
 

@@ -8,6 +8,7 @@ use super::{Host, Location, Pool, PoolError, names};
 use crate::catalog::{Device, DeviceKind, DeviceState, Layer};
 use crate::dm::Removal;
 use crate::fs::Detached;
+use crate::units::Bytes;
 
 /// Makes layers, one after the other. While it lives, no finished layer is tidied away.
 pub struct DraftStore<'h> {
@@ -72,7 +73,13 @@ impl Draft<'_> {
     }
 
     /// Makes the layer durable and known. If another import made the same one meanwhile, this one is discarded.
-    pub fn commit(mut self, chain: &str, diff: &str, parent: Option<&str>) -> Result<(), PoolError> {
+    pub fn commit(
+        mut self,
+        chain: &str,
+        diff: &str,
+        parent: Option<&str>,
+        content: Bytes,
+    ) -> Result<(), PoolError> {
         if let Some(mount) = self.mount.take() {
             mount.close()?;
         }
@@ -81,6 +88,7 @@ impl Draft<'_> {
             chain: chain.to_owned(),
             diff: diff.to_owned(),
             parent: parent.map(str::to_owned),
+            content,
             device: self.device.id,
         };
         if self.pool.catalog.finish_layer(&layer)? {

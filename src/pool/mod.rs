@@ -11,6 +11,7 @@ mod image;
 mod layer;
 mod lock;
 mod names;
+mod observe;
 mod paths;
 mod reap;
 mod setup;

@@ -7,7 +7,7 @@ use crate::dm::Removal;
 
 impl Pool<'_> {
     /// Frees what can be freed now. What is still in use stays for a later command.
-    pub(super) fn reap(&mut self) -> Result<(), PoolError> {
+    pub fn reap(&mut self) -> Result<(), PoolError> {
         self.forget_unneeded_layers()?;
         for state in [DeviceState::Draft, DeviceState::Deleted] {
             for device in self.catalog.devices_in(state)? {

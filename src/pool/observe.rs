@@ -1,0 +1,205 @@
+//! Reading a pool's status, without touching a file system in it and without waiting for anything.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, UNIX_EPOCH};
+
+use super::status::{
+    DeviceCounts, Discard, Figures, HostSupport, Known, Live, LoopFile, LoopFiles, Mode, Problem, State,
+    Status,
+};
+use super::{Host, Location, Pool, PoolError};
+use crate::backing::FileSpace;
+use crate::catalog::{PoolRecord, PoolState};
+use crate::dm::{self, DeviceNumber, PoolStatus, PoolUsage, Superblock, SuperblockError, Table};
+use crate::units::DataBlocks;
+
+impl Location {
+    /// The pool's status, whatever state it is in. What can't be read is told as a problem, never left out.
+    #[must_use]
+    pub fn status(&self, host: &Host) -> Status {
+        let mut status = Status {
+            pool: self.name.clone(),
+            state: State::Absent,
+            known: None,
+            live: None,
+            problems: Vec::new(),
+            host: host_support(host),
+        };
+        match Pool::open_in_any_state(host, self) {
+            Ok(None) => {}
+            Ok(Some(pool)) => pool.observe(&mut status),
+            Err(error) => {
+                // Something is there; nobody can tell what.
+                status.state = State::Inactive;
+                status.problems.push(Problem::StatusUnreadable { why: error.to_string() });
+            }
+        }
+        status.assessed()
+    }
+}
+
+impl Pool<'_> {
+    fn observe(&self, status: &mut Status) {
+        match self.known() {
+            Ok(known) => status.known = Some(known),
+            Err(error) => status.problems.push(Problem::StatusUnreadable { why: error.to_string() }),
+        }
+        status.state = match (self.record.state, self.active()) {
+            (PoolState::SettingUp | PoolState::Destroying, _) => State::HalfSetUp,
+            (PoolState::Ready, Ok(Some(info))) if info.live => State::Active,
+            (PoolState::Ready, Ok(_)) => State::Inactive,
+            (PoolState::Ready, Err(error)) => {
+                status.problems.push(Problem::StatusUnreadable { why: error.to_string() });
+                State::Inactive
+            }
+        };
+        self.missing_files(status);
+        match status.state {
+            State::Active => match self.live() {
+                Ok(live) => status.live = Some(live),
+                Err(error) => status.problems.push(Problem::StatusUnreadable { why: error.to_string() }),
+            },
+            State::Inactive => status.problems.extend(self.superblock_problem()),
+            State::Absent | State::HalfSetUp => {}
+        }
+        // A change that an earlier process made and could not write down is no mismatch: the next command does.
+        if let (Some(known), Some(figures)) =
+            (&mut status.known, status.live.as_ref().and_then(|live| live.figures.as_ref()))
+            && self.is_half_written(figures)
+        {
+            known.transaction_id = figures.transaction_id;
+        }
+    }
+
+    fn known(&self) -> Result<Known, PoolError> {
+        let counts = self.catalog.counts()?;
+        let PoolRecord { uuid, created, files, policy, .. } = &self.record;
+        Ok(Known {
+            dm_name: self.device.to_string(),
+            uuid: uuid.to_string(),
+            set_up: UNIX_EPOCH + Duration::from_secs(created.unsigned_abs()),
+            block_size: policy.block_size,
+            base_size: policy.base_size,
+            file_system: policy.filesystem,
+            loop_files: Some(LoopFiles {
+                data: loop_file(&files.data),
+                metadata: loop_file(&files.metadata),
+            }),
+            min_free_space: policy.min_free_space,
+            transaction_id: self.catalog.transaction_id()?,
+            devices: DeviceCounts {
+                base: counts.bases,
+                images: counts.images,
+                containers: counts.containers,
+            },
+            deferred_deleted: counts.deleted,
+            deferred_removal: policy.deferred_removal,
+            deferred_deletion: policy.deferred_deletion,
+        })
+    }
+
+    fn live(&self) -> Result<Live, PoolError> {
+        let table = match self.host.dm.table(&self.device)? {
+            Some(Table::ThinPool(table)) => Some(table),
+            _ => None,
+        };
+        let low_water = table.as_ref().map_or(DataBlocks(0), |table| table.low_water_mark);
+        let (mode, figures) = match self.host.dm.pool_status(&self.device)? {
+            PoolStatus::Fail => (Mode::Fail, None),
+            PoolStatus::Error => (Mode::Error, None),
+            PoolStatus::Working(usage) => (usage.mode.into(), Some(figures(&usage, low_water))),
+        };
+        Ok(Live {
+            data_device: table.as_ref().and_then(|table| node(table.data)),
+            metadata_device: table.as_ref().and_then(|table| node(table.metadata)),
+            mode,
+            figures,
+        })
+    }
+
+    /// Whether the pool is just one step ahead of the catalog, with the intent to be.
+    fn is_half_written(&self, figures: &Figures) -> bool {
+        let intent = self.catalog.intent().ok().flatten();
+        intent.is_some_and(|intent| intent.before.next() == figures.transaction_id)
+    }
+
+    fn missing_files(&self, status: &mut Status) {
+        for path in [&self.record.files.data, &self.record.files.metadata] {
+            if status.state != State::HalfSetUp && matches!(path.try_exists(), Ok(false)) {
+                status.problems.push(Problem::LoopFileMissing { path: path.clone() });
+            }
+        }
+    }
+
+    /// What an activation would stumble over. A file that can't be opened is told as missing already, or is none of
+    /// the superblock's faults.
+    fn superblock_problem(&self) -> Option<Problem> {
+        let file = File::open(&self.record.files.metadata).ok()?;
+        match Superblock::read(file) {
+            Ok(_) => None,
+            Err(SuperblockError::Empty) => Some(Problem::SuperblockDamaged { all_zero: true }),
+            Err(SuperblockError::Read(error)) => Some(Problem::StatusUnreadable { why: error.to_string() }),
+            Err(_) => Some(Problem::SuperblockDamaged { all_zero: false }),
+        }
+    }
+}
+
+fn figures(usage: &PoolUsage, low_water: DataBlocks) -> Figures {
+    Figures {
+        data: usage.data,
+        metadata: usage.metadata,
+        needs_check: usage.needs_check,
+        transaction_id: usage.transaction_id,
+        no_space: usage.no_space,
+        discard: match (usage.discard, usage.discard_passdown) {
+            (false, _) => Discard::Ignored,
+            (true, true) => Discard::Passdown,
+            (true, false) => Discard::NoPassdown,
+        },
+        low_water,
+        metadata_low_water: usage.metadata_low_water,
+        held_root: usage.held_metadata_root.map(|root| root.0),
+    }
+}
+
+impl From<dm::Mode> for Mode {
+    fn from(mode: dm::Mode) -> Self {
+        match mode {
+            dm::Mode::ReadWrite => Self::ReadWrite,
+            dm::Mode::OutOfDataSpace => Self::OutOfDataSpace,
+            dm::Mode::ReadOnly => Self::ReadOnly,
+        }
+    }
+}
+
+fn host_support(host: &Host) -> HostSupport {
+    let versions = host.dm.versions().ok();
+    let driver = versions.as_ref().map(|versions| format!("kernel driver {}", versions.driver));
+    HostSupport {
+        udev_sync: host.dm.udev_sync().supported(),
+        library_version: versions
+            .as_ref()
+            .and_then(|versions| versions.library.clone())
+            .or(driver)
+            .unwrap_or_else(|| "unknown".to_owned()),
+        thin_pool_target: versions.and_then(|versions| versions.thin_pool).map(|version| version.to_string()),
+    }
+}
+
+fn loop_file(path: &Path) -> LoopFile {
+    let space = FileSpace::of(path).ok();
+    LoopFile {
+        path: path.to_owned(),
+        size: space.map(|space| space.logical),
+        allocated: space.map(|space| space.allocated),
+        file_system_size: space.map(|space| space.total),
+        file_system_available: space.map(|space| space.free),
+    }
+}
+
+/// The node of a block device, by the kernel's name for it.
+fn node(device: DeviceNumber) -> Option<PathBuf> {
+    let link = std::fs::read_link(format!("/sys/dev/block/{device}")).ok()?;
+    Some(Path::new("/dev").join(link.file_name()?))
+}
