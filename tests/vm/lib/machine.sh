@@ -93,7 +93,7 @@ machine_command() {
     # setpriv: even when this script is killed outright, QEMU doesn't outlive it.
     machine=(setpriv --pdeathsig KILL qemu-system-x86_64
         -smp 2 -m "$memory" -nodefaults -no-user-config -display none -no-reboot
-        -kernel "$image/vmlinuz" -initrd "$image/initramfs" -append "$kernel_arguments")
+        -kernel "$image/vmlinux" -initrd "$image/initramfs" -append "$kernel_arguments")
     add_accelerator
     add_drive root "$overlay" qcow2
     add_drive payload "$work/payload.tar" "raw,read-only=on"
