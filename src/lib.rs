@@ -6,6 +6,7 @@
 
 pub mod backing;
 pub mod catalog;
+pub mod cli;
 pub mod config;
 pub mod dm;
 pub mod fs;

@@ -1,3 +1,7 @@
-//! The command `thinpool`: parses, calls the library, prints, and picks the exit code.
+//! The command `thinpool`. Everything it does is a call of the library.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    thinpool::cli::run()
+}

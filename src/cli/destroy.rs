@@ -1,0 +1,40 @@
+//! `thinpool destroy`
+
+use std::io::{self, IsTerminal};
+
+use clap::Args;
+
+use super::{CliError, Context, output};
+
+/// How to destroy.
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    /// Do not ask.
+    #[arg(long, short = 'y')]
+    yes: bool,
+}
+
+pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<(), CliError> {
+    let (location, host) = (context.location(), context.host()?);
+    if !arguments.yes {
+        let status = location.status(&host);
+        let devices = status.known.as_ref().map(|known| known.devices).unwrap_or_default();
+        confirm(&format!(
+            "This removes the pool '{}' with its {} images and {} containers, for ever.",
+            location.name, devices.images, devices.containers
+        ))?;
+    }
+    location.destroy(&host)?;
+    output::line(format!("The pool '{}' and everything in it is gone.", location.name))
+}
+
+/// Asks for a yes. Without a terminal to ask on, the answer is no.
+fn confirm(what: &str) -> Result<(), CliError> {
+    if !io::stdin().is_terminal() {
+        return Err(CliError::Unconfirmed(format!("{what} Nothing was done: say --yes to mean it.")));
+    }
+    output::print(&format!("{what} Type yes to go on: "))?;
+    let mut answer = String::new();
+    io::stdin().read_line(&mut answer)?;
+    if answer.trim() == "yes" { Ok(()) } else { Err(CliError::Unconfirmed("Nothing was done.".to_owned())) }
+}

@@ -1,0 +1,108 @@
+//! What a command can end with.
+
+use std::io;
+
+use thiserror::Error;
+
+use crate::config::ConfigError;
+use crate::dm;
+use crate::image::{AddError, ImportError};
+use crate::pool::{NameRefused, PoolError};
+use crate::units::SizeError;
+
+/// Exit codes; `thinpool --help` tells them.
+pub mod exit {
+    /// Done.
+    pub const DONE: u8 = 0;
+    /// Failed, for a reason that has no code of its own.
+    pub const FAILED: u8 = 1;
+    /// Arguments or settings are wrong.
+    pub const USAGE: u8 = 2;
+    /// The pool is not active.
+    pub const NOT_ACTIVE: u8 = 3;
+    /// There is no such thing.
+    pub const ABSENT: u8 = 4;
+    /// In use, mounted or locked.
+    pub const BUSY: u8 = 6;
+    /// Something would be lost, or does not belong together.
+    pub const REFUSED: u8 = 7;
+    /// Too little space is free.
+    pub const FULL: u8 = 8;
+}
+
+/// An error of a command.
+#[derive(Debug, Error)]
+pub enum CliError {
+    /// Of the pool.
+    #[error(transparent)]
+    Pool(#[from] PoolError),
+    /// Of a setting.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// Of a name.
+    #[error(transparent)]
+    Name(#[from] NameRefused),
+    /// Of a size.
+    #[error(transparent)]
+    Size(#[from] SizeError),
+    /// Of an import.
+    #[error(transparent)]
+    Image(#[from] AddError),
+    /// Of device-mapper, before any pool was looked at.
+    #[error(transparent)]
+    Dm(#[from] dm::Error),
+    /// Of JSON.
+    #[error("this can't be told as JSON: {0}")]
+    Json(#[from] serde_json::Error),
+    /// Of the standard output.
+    #[error("can't write to the standard output: {0}")]
+    Output(#[from] io::Error),
+    /// Somebody has to say yes, and nobody is there.
+    #[error("{0}")]
+    Unconfirmed(String),
+}
+
+impl CliError {
+    /// Whether nobody reads what we print any more: then there is nothing left to do.
+    pub(super) fn is_broken_pipe(&self) -> bool {
+        matches!(self, Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe)
+    }
+
+    /// The exit code.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Config(_) | Self::Name(_) | Self::Size(_) => exit::USAGE,
+            Self::Pool(error) | Self::Image(AddError::Pool(error)) => of_pool(error),
+            Self::Image(AddError::Import(ImportError::Store { error, .. })) => of_pool(error),
+            Self::Unconfirmed(_) => exit::REFUSED,
+            Self::Image(_) | Self::Dm(_) | Self::Json(_) | Self::Output(_) => exit::FAILED,
+        }
+    }
+}
+
+fn of_pool(error: &PoolError) -> u8 {
+    match error {
+        PoolError::NotActive(_) => exit::NOT_ACTIVE,
+        PoolError::Absent { .. } | PoolError::NoSuch { .. } => exit::ABSENT,
+        PoolError::Lock(_)
+        | PoolError::InUse { .. }
+        | PoolError::Mounted { .. }
+        | PoolError::NameLingers(_)
+        | PoolError::AttachedElsewhere { .. } => exit::BUSY,
+        PoolError::Differs { .. }
+        | PoolError::Foreign { .. }
+        | PoolError::Mismatch { .. }
+        | PoolError::BlockSizeMismatch { .. }
+        | PoolError::Superblock { .. }
+        | PoolError::LoopFileSize { .. }
+        | PoolError::LoopFile(_)
+        | PoolError::NameTaken { .. }
+        | PoolError::Needed { .. }
+        | PoolError::UdevRaces(_) => exit::REFUSED,
+        PoolError::TooFull { .. } | PoolError::IdsExhausted => exit::FULL,
+        PoolError::TooSmall { .. } | PoolError::Options(_) => exit::USAGE,
+        PoolError::CleanUp { cause, .. } => of_pool(cause),
+        _ => exit::FAILED,
+    }
+}

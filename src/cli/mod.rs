@@ -1,0 +1,176 @@
+//! The command line: arguments in, words out. One file a command; what is to be done, the library decides.
+
+mod activate;
+mod completions;
+mod config;
+mod container;
+mod destroy;
+mod error;
+mod image;
+mod output;
+mod progress;
+mod settings;
+mod setup;
+mod status;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+pub use error::{CliError, exit};
+
+use self::settings::{GeneralSettings, SetupSettings};
+use crate::config::{ConfigFile, Inputs, Settings};
+use crate::pool::{Host, Location};
+
+/// Sets up, keeps and reports device-mapper thin pools, with a thin snapshot for every image and container.
+#[derive(Debug, Parser)]
+#[command(name = "thinpool", version, max_term_width = 110, propagate_version = true)]
+#[command(after_long_help = AFTER_HELP)]
+struct Cli {
+    #[command(flatten)]
+    general: General,
+    #[command(subcommand)]
+    command: Command,
+}
+
+const AFTER_HELP: &str = "\
+Exit codes:
+  0  done; for `status`: the pool is healthy
+  1  failed
+  2  the arguments or a setting are wrong
+  3  the pool is not active
+  4  there is no such pool, image or container
+  5  for `status`: the pool works in part or not at all
+  6  busy: in use, mounted, or locked by another process for too long
+  7  refused, because something would be lost or does not belong together
+  8  too little space is free
+
+Files:
+  /etc/thinpool/thinpool.toml     settings; `thinpool config show` tells which are in force, and why
+  /var/lib/thinpool/<pool>/       a pool's catalog, locks, mount points and, by default, its loop files
+
+Logs go to standard error; THINPOOL_LOG=debug shows what is asked of the kernel.";
+
+/// What every command takes.
+#[derive(Debug, Args)]
+struct General {
+    /// Read settings from this file instead of /etc/thinpool/thinpool.toml.
+    #[arg(long, value_name = "FILE", global = true)]
+    config: Option<PathBuf>,
+    /// A setting by Docker's name for it, such as dm.basesize=20G; can be given several times.
+    #[arg(long, value_name = "dm.KEY=VALUE", global = true)]
+    storage_opt: Vec<String>,
+    #[command(flatten)]
+    settings: GeneralSettings,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Make a pool on two sparse files, and make it active.
+    Setup(SetupSettings),
+    /// Tell how the pool is, in the words of `docker info` and some more.
+    #[command(visible_alias = "info")]
+    Status(status::Arguments),
+    /// Make a pool active again, as after a reboot.
+    Activate,
+    /// Make a pool inactive; nothing in it is lost.
+    Deactivate,
+    /// Remove a pool, with everything in it.
+    Destroy(destroy::Arguments),
+    /// Images: import, list, remove.
+    #[command(subcommand)]
+    Image(image::Command),
+    /// Containers: create, list, activate, mount, remove.
+    #[command(subcommand)]
+    Container(container::Command),
+    /// Settings: show.
+    #[command(subcommand)]
+    Config(config::Command),
+    /// Print a shell's completion script.
+    Completions(completions::Arguments),
+    /// List images, as `image list` does.
+    #[command(hide = true)]
+    Images(output::Format),
+    /// List containers, as `container list` does.
+    #[command(hide = true)]
+    Ps(output::Format),
+}
+
+/// What a command works with.
+struct Context {
+    settings: Settings,
+}
+
+impl Context {
+    fn location(&self) -> Location {
+        Location {
+            name: self.settings.pool.get().clone(),
+            root: self.settings.root.get().as_path().to_owned(),
+            patience: self.settings.lock_timeout.get().duration(),
+        }
+    }
+
+    fn host(&self) -> Result<Host, CliError> {
+        Ok(Host::system(self.settings.udev_timeout.get().duration())?)
+    }
+}
+
+/// Runs the command that the process was started with.
+#[must_use]
+pub fn run() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // clap prints help to standard output and errors to standard error; a reader that has gone is no error.
+            let _ = error.print();
+            return ExitCode::from(if error.use_stderr() { exit::USAGE } else { exit::DONE });
+        }
+    };
+    match cli.run() {
+        Ok(code) => ExitCode::from(code),
+        Err(error) if error.is_broken_pipe() => ExitCode::from(exit::DONE),
+        Err(error) => {
+            output::error(&error);
+            ExitCode::from(error.exit_code())
+        }
+    }
+}
+
+impl Cli {
+    fn run(self) -> Result<u8, CliError> {
+        let (inputs, setup_flags) = (self.general, self.command.setup_settings());
+        let file = inputs.config.map_or_else(ConfigFile::default, ConfigFile::Named);
+        let flags = inputs.settings.flags.into_iter().chain(setup_flags).collect();
+        let settings = Settings::load(&Inputs { flags, storage_opts: inputs.storage_opt, file })?;
+        output::start_log(*settings.log_level.get());
+        let context = Context { settings };
+        match self.command {
+            Command::Setup(_) => setup::run(&context),
+            Command::Status(arguments) => return status::run(&context, &arguments),
+            Command::Activate => activate::activate(&context),
+            Command::Deactivate => activate::deactivate(&context),
+            Command::Destroy(arguments) => destroy::run(&context, &arguments),
+            Command::Image(command) => image::run(&context, command),
+            Command::Container(command) => container::run(&context, command),
+            Command::Config(command) => config::run(&context, &command),
+            Command::Completions(arguments) => completions::run(&arguments),
+            Command::Images(format) => image::list(&context, format),
+            Command::Ps(format) => container::list(&context, format),
+        }?;
+        Ok(exit::DONE)
+    }
+}
+
+impl Command {
+    /// The flags of settings that this command takes besides the general ones.
+    fn setup_settings(&self) -> Vec<crate::config::Flag> {
+        match self {
+            Self::Setup(settings) | Self::Config(config::Command::Show { settings, .. }) => {
+                settings.flags.clone()
+            }
+            _ => Vec::new(),
+        }
+    }
+}

@@ -1,0 +1,61 @@
+//! What is printed, and how.
+
+use std::io::{self, IsTerminal, Write};
+
+use clap::Args;
+use serde::Serialize;
+use tracing_subscriber::EnvFilter;
+
+use super::CliError;
+use crate::config::LogLevel;
+
+/// How a listing is printed.
+#[derive(Debug, Clone, Copy, Args)]
+pub(super) struct Format {
+    /// Print JSON, with sizes in bytes and times in seconds since 1970.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Prints a text as it is.
+pub(super) fn print(text: &str) -> Result<(), CliError> {
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    Ok(out.flush()?)
+}
+
+/// Prints a line.
+pub(super) fn line(text: impl std::fmt::Display) -> Result<(), CliError> {
+    print(&format!("{text}\n"))
+}
+
+/// Prints a value as JSON.
+pub(super) fn json(value: &impl Serialize) -> Result<(), CliError> {
+    line(serde_json::to_string_pretty(value)?)
+}
+
+/// Tells an error where people look for it. Red only on a terminal.
+pub(super) fn error(error: &CliError) {
+    let (red, plain) = if io::stderr().is_terminal() { ("\x1b[1;31m", "\x1b[0m") } else { ("", "") };
+    // Should even this fail, the exit code still tells.
+    let _ = writeln!(io::stderr(), "{red}thinpool:{plain} {error}");
+}
+
+/// Tells something that people should know, though nothing is wrong.
+pub(super) fn note(text: &str) {
+    let _ = writeln!(io::stderr(), "thinpool: {text}");
+}
+
+/// Sends logs to standard error. THINPOOL_LOG beats the setting, for a look at one command.
+pub(super) fn start_log(level: LogLevel) {
+    let filter = EnvFilter::try_from_env("THINPOOL_LOG").unwrap_or_else(|_| EnvFilter::new(level.as_str()));
+    let started = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal())
+        .without_time()
+        .with_target(false)
+        .try_init();
+    // Only a second call could fail.
+    debug_assert!(started.is_ok());
+}
