@@ -32,6 +32,8 @@ mod section;
 mod source;
 mod sparse;
 mod tar_reader;
+#[cfg(test)]
+mod testing;
 mod unpack;
 mod whiteout;
 

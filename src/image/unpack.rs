@@ -345,3 +345,6 @@ impl<R: TarInput> Unpacker<R> {
 fn writing(error: &io::Error) -> Problem {
     Problem::System("write it", error.raw_os_error().map_or(Errno::EIO, Errno::from_raw))
 }
+
+#[cfg(test)]
+mod tests;
