@@ -53,7 +53,9 @@ impl Tar {
     /// Records for the next entry.
     pub(super) fn pax(self, records: &[(&str, &[u8])]) -> Self {
         let mut data = Vec::new();
-        records.iter().for_each(|(key, value)| write_record(&mut data, key.as_bytes(), value));
+        for (key, value) in records {
+            write_record(&mut data, key.as_bytes(), value);
+        }
         self.entry(EntryType::XHeader, "pax", "", &data)
     }
 
