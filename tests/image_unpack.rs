@@ -1,6 +1,8 @@
 //! Holds the unpacking of archives to an independent program: what GNU `tar -x` makes of an archive, this program makes
 //! too, file by file.
 
+#![allow(clippy::unwrap_used, reason = "the lints spare only unit tests")]
+
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::fs;
@@ -10,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
 
+use proptest::prelude::*;
 use thinpool::image::{
     ChainId, Format, Input, LayerDraft, LayerKind, LayerRecord, LayerStore, NoProgress, OpenOptions,
     UnpackOptions, import, open, unpack,
@@ -84,7 +87,7 @@ fn listing(root: &Path) -> BTreeMap<PathBuf, String> {
         let content = if kind.is_file() {
             thinpool::image::Digest::of(&fs::read(&path).unwrap()).to_string()
         } else if kind.is_symlink() {
-            format!("{:?}", fs::read_link(&path).unwrap())
+            fs::read_link(&path).unwrap().display().to_string()
         } else {
             format!(
                 "{kind:?} {}",
@@ -99,7 +102,10 @@ fn listing(root: &Path) -> BTreeMap<PathBuf, String> {
         xattrs.sort();
         let (mode, uid, gid) = (stat.mode(), stat.uid(), stat.gid());
         let mtime = (stat.mtime(), stat.mtime_nsec());
-        files.insert(name, format!("{mode:o} {uid}:{gid} {mtime:?} {xattrs:?} {content} as {first:?}"));
+        files.insert(
+            name,
+            format!("{mode:o} {uid}:{gid} {mtime:?} {xattrs:?} {content} as {}", first.display()),
+        );
     }
     files
 }
@@ -226,6 +232,73 @@ fn an_archive_of_ours_unpacks_twice_the_same() {
     assert_same(&root, &tree, "unpacked over itself");
 }
 
+/// A node of a random tree.
+#[derive(Debug, Clone)]
+enum Node {
+    File(Vec<u8>, u32, i64),
+    Link(String),
+    Again(prop::sample::Index),
+    Directory(BTreeMap<String, Node>, i64),
+}
+
+fn node() -> impl Strategy<Value = Node> {
+    let leaf = prop_oneof![
+        (prop::collection::vec(any::<u8>(), 0..2000), 0..0o10000_u32, -1_000_000..4_000_000_000_i64)
+            .prop_map(|(content, mode, time)| Node::File(content, mode | 0o400, time)),
+        "[a-z./]{1,120}".prop_map(Node::Link),
+        any::<prop::sample::Index>().prop_map(Node::Again),
+    ];
+    leaf.prop_recursive(4, 40, 6, |node| {
+        (prop::collection::btree_map("[a-zäß .]{1,3}|[x-z]{90,130}", node, 0..6), 0..2_000_000_000_i64)
+            .prop_map(|(children, time)| Node::Directory(children, time))
+    })
+}
+
+fn plant(node: &Node, path: &Path, files: &mut Vec<PathBuf>) {
+    let touch = |path: &Path, time: i64| {
+        run(Command::new("touch").arg("-d").arg(format!("@{time}.000000007")).arg(path));
+    };
+    match node {
+        Node::File(content, mode, time) => {
+            fs::write(path, content).unwrap();
+            fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(*mode)).unwrap();
+            touch(path, *time);
+            files.push(path.to_owned());
+        }
+        Node::Link(target) => symlink(target, path).unwrap(),
+        Node::Again(_) if files.is_empty() => {}
+        Node::Again(which) => fs::hard_link(which.get(files), path).unwrap(),
+        Node::Directory(children, time) => {
+            fs::create_dir(path).unwrap();
+            for (name, child) in children {
+                if name != "." && name != ".." {
+                    plant(child, &path.join(name), files);
+                }
+            }
+            touch(path, *time);
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_tree_comes_back_as_it_was(children in prop::collection::btree_map("[a-z]{1,3}", node(), 0..6)) {
+        let temp = tempfile::tempdir().unwrap();
+        let tree = temp.path().join("tree");
+        plant(&Node::Directory(children, 1_000_000_000), &tree, &mut Vec::new());
+        let archive = temp.path().join("archive");
+        tar(&archive, &tree, &["--format=posix"]);
+        for (what, source) in [("directory", &tree), ("archive", &archive)] {
+            let root = temp.path().join(format!("root-{what}"));
+            fs::create_dir(&root).unwrap();
+            import_to(source, &root);
+            assert_same(&root, &tree, what);
+        }
+    }
+}
+
 /// `cargo test --release --test image_unpack speed -- --ignored --nocapture`, with `THINPOOL_SPEED_TREE` as the tree.
 #[test]
 #[ignore = "takes a minute and says something in release mode only"]
@@ -252,7 +325,7 @@ fn speed_is_at_least_nine_tenths_of_tars() {
         };
         let root = temp.path().join("root");
         let theirs = measure(&|| {
-            run(Command::new("tar").arg("--xattrs").arg(flag).arg(&archive).arg("-C").arg(&root))
+            run(Command::new("tar").arg("--xattrs").arg(flag).arg(&archive).arg("-C").arg(&root));
         });
         let ours = measure(&|| {
             import_to(&archive, &root);

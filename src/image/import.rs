@@ -101,13 +101,20 @@ pub enum ImportError<E: std::error::Error + 'static> {
         error: E,
     },
     /// It failed, and what was made of the layer can't be removed either.
-    #[error("{cause}. What was made of that layer could not be removed: {discard}")]
+    #[error("{}. What was made of that layer could not be removed: {discard}", .cause.told())]
     NotDiscarded {
         /// Why the import failed.
         cause: Box<dyn std::error::Error + Send + Sync>,
         /// Why the layer couldn't be removed.
         discard: E,
     },
+}
+
+impl<E: std::error::Error + 'static> ImportError<E> {
+    /// A method, since a bound on the type itself would have no end.
+    fn told(&self) -> String {
+        self.to_string()
+    }
 }
 
 fn named(diff: Option<DiffId>) -> String {
@@ -249,3 +256,6 @@ fn check(
         _ => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests;

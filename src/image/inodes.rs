@@ -43,7 +43,9 @@ mod tests {
         fn it_is_a_set(inodes in prop::collection::hash_set(0..4000_u64, 0..200)) {
             let inodes: HashSet<u64> = inodes;
             let mut set = InodeSet::default();
-            inodes.iter().for_each(|&inode| set.insert(inode));
+            for &inode in &inodes {
+                set.insert(inode);
+            }
             for inode in 0..4100 {
                 prop_assert_eq!(set.contains(inode), inodes.contains(&inode));
             }

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 
 use nix::errno::Errno;
 use nix::fcntl::AtFlags;
-use nix::sys::stat::{FchmodatFlags, Mode, UtimensatFlags, fchmod, fchmodat, futimens, utimensat};
+use nix::sys::stat::{FchmodatFlags, FileStat, Mode, UtimensatFlags, fchmod, fchmodat, futimens, utimensat};
 use nix::sys::time::TimeSpec;
 use nix::unistd::{Gid, Uid, fchown, fchownat};
 use xattr::FileExt;
@@ -23,11 +23,18 @@ use super::tar_reader::{Entry, Kind};
 /// The label that a security module gives by its own policy: it makes no sense on another machine.
 pub(super) const SELINUX: &[u8] = b"security.selinux";
 
-/// Gives an open file or directory all but its times. Returns how many attributes were left out.
-pub(super) fn apply_open(file: &File, entry: &Entry) -> Result<u64, Problem> {
+/// Gives an open file or directory all but its times; `stat` is what it has now. What is right already isn't set again,
+/// which saves two journalled changes for most files. Returns how many attributes were left out.
+pub(super) fn apply_open(file: &File, stat: &FileStat, entry: &Entry) -> Result<u64, Problem> {
     let (uid, gid) = owner(entry)?;
-    fchown(file, Some(uid), Some(gid)).doing("set its owner")?;
-    fchmod(file, Mode::from_bits_truncate(entry.mode)).doing("set its mode")?;
+    let same_owner = (stat.st_uid, stat.st_gid) == (uid.as_raw(), gid.as_raw());
+    if !same_owner {
+        fchown(file, Some(uid), Some(gid)).doing("set its owner")?;
+    }
+    // A change of owner may have cleared bits of the mode.
+    if !same_owner || stat.st_mode & 0o7777 != entry.mode {
+        fchmod(file, Mode::from_bits_truncate(entry.mode)).doing("set its mode")?;
+    }
     xattrs(entry, |name, value| file.set_xattr(name, value))
 }
 

@@ -33,6 +33,8 @@ mod source;
 mod sparse;
 mod store;
 mod tar_reader;
+#[cfg(test)]
+mod testing;
 mod unpack;
 mod whiteout;
 

@@ -208,17 +208,24 @@ impl<R: TarInput> TarReader<R> {
             // How the oldest archives write a directory.
             kind = Kind::Directory;
         }
-        let device = |number: io::Result<Option<u32>>| match number {
-            Ok(number) => Ok(number.unwrap_or(0)),
-            Err(_) if !matches!(kind, Kind::Char | Kind::Block) => Ok(0),
-            Err(_) => Err(damaged(start, "a device number is malformed")),
+        let device = |bytes: &[u8]| match number(bytes).and_then(|number| u32::try_from(number).ok()) {
+            Some(number) => Ok(number),
+            None if !matches!(kind, Kind::Char | Kind::Block) => Ok(0),
+            None => Err(damaged(start, "a device number is malformed")),
         };
         let mode = u32::try_from(field(&old.mode, "mode")? & 0o7777).unwrap_or(0);
         let uid = pax.uid.map_or_else(|| id(&old.uid, "owner"), Ok)?;
         let gid = pax.gid.map_or_else(|| id(&old.gid, "group"), Ok)?;
         let mtime =
             pax.mtime.map_or_else(|| field(&old.mtime, "time").map(|secs| Time { secs, nanos: 0 }), Ok)?;
-        let device = (device(header.device_major())?, device(header.device_minor())?);
+        // The oldest format has no device numbers; the other two have them at the same place.
+        let device = match header.as_ustar().map(|header| (&header.dev_major, &header.dev_minor)) {
+            Some((major, minor)) => (device(major)?, device(minor)?),
+            None => match header.as_gnu() {
+                Some(header) => (device(&header.dev_major)?, device(&header.dev_minor)?),
+                None => (0, 0),
+            },
+        };
         let (xattrs, acl_texts) = (pax.xattrs, pax.acl_texts);
         self.entries += 1;
         Ok(Entry { name, link, kind, mode, uid, gid, mtime, device, size, xattrs, acl_texts, segments })

@@ -189,25 +189,25 @@ impl<R: TarInput> Unpacker<R> {
             return Err(Refusal::RootNotDirectory.into());
         }
         let root = open_below(self.root.fd(), b".", OFlag::O_RDONLY | OFlag::O_DIRECTORY).doing("open it")?;
-        self.done.skipped_xattrs += apply_open(&File::from(root), entry)?;
+        let stat = fstat(&root).doing("look at it")?;
+        self.done.skipped_xattrs += apply_open(&File::from(root), &stat, entry)?;
         self.times.push(b"", entry.mtime).map_err(Failure::Times)
     }
 
     fn file(&mut self, parent: &OwnedFd, place: &Place, entry: &Entry) -> Result<(), Failure> {
         let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         let name = as_path(&place.name);
-        let mode = Mode::from_bits_truncate(0o600);
-        let fd = self.make(parent, &place.name, "make it", || openat(parent, name, flags, mode))?;
+        let fd =
+            self.make(parent, &place.name, "make it", || openat(parent, name, flags, first_mode(entry)))?;
         let mut file = File::from(fd);
         match &entry.segments {
             None => self.copy(&mut file)?,
             Some(segments) => self.copy_sparse(&file, segments, entry.size)?,
         }
         self.done.bytes += entry.size;
-        if self.root.touched.is_some() {
-            self.root.touch(fstat(&file).doing("look at it")?.st_ino);
-        }
-        self.done.skipped_xattrs += apply_open(&file, entry)?;
+        let stat = fstat(&file).doing("look at it")?;
+        self.root.touch(stat.st_ino);
+        self.done.skipped_xattrs += apply_open(&file, &stat, entry)?;
         set_times(&file, entry.mtime).doing("set its time")?;
         Ok(())
     }
@@ -245,7 +245,7 @@ impl<R: TarInput> Unpacker<R> {
 
     fn directory(&mut self, parent: &OwnedFd, place: &Place, entry: &Entry) -> Result<(), Failure> {
         let name = as_path(&place.name);
-        let mkdir = || mkdirat(parent, name, Mode::from_bits_truncate(0o700));
+        let mkdir = || mkdirat(parent, name, first_mode(entry));
         match mkdir() {
             Err(Errno::EEXIST) => {
                 let there = look(parent, name).doing("look at what is there")?;
@@ -257,10 +257,9 @@ impl<R: TarInput> Unpacker<R> {
         }
         let fd = open_below(parent, &place.name, OFlag::O_RDONLY | OFlag::O_DIRECTORY).doing("open it")?;
         let directory = File::from(fd);
-        if self.root.touched.is_some() {
-            self.root.touch(fstat(&directory).doing("look at it")?.st_ino);
-        }
-        self.done.skipped_xattrs += apply_open(&directory, entry)?;
+        let stat = fstat(&directory).doing("look at it")?;
+        self.root.touch(stat.st_ino);
+        self.done.skipped_xattrs += apply_open(&directory, &stat, entry)?;
         let path = place.path();
         self.times.push(&path, entry.mtime).map_err(Failure::Times)?;
         self.root.remember_last(path, directory.into());
@@ -342,6 +341,14 @@ impl<R: TarInput> Unpacker<R> {
     }
 }
 
+/// The mode to make a file with: the final one as far as nobody gains rights by it before the owner is set.
+fn first_mode(entry: &Entry) -> Mode {
+    Mode::from_bits_truncate(entry.mode & 0o777)
+}
+
 fn writing(error: &io::Error) -> Problem {
     Problem::System("write it", error.raw_os_error().map_or(Errno::EIO, Errno::from_raw))
 }
+
+#[cfg(test)]
+mod tests;
