@@ -101,20 +101,13 @@ pub enum ImportError<E: std::error::Error + 'static> {
         error: E,
     },
     /// It failed, and what was made of the layer can't be removed either.
-    #[error("{}. What was made of that layer could not be removed: {discard}", .cause.told())]
+    #[error("{cause}. What was made of that layer could not be removed: {discard}")]
     NotDiscarded {
         /// Why the import failed.
         cause: Box<dyn std::error::Error + Send + Sync>,
         /// Why the layer couldn't be removed.
         discard: E,
     },
-}
-
-impl<E: std::error::Error + 'static> ImportError<E> {
-    /// A method, since a bound on the type itself would have no end.
-    fn told(&self) -> String {
-        self.to_string()
-    }
 }
 
 fn named(diff: Option<DiffId>) -> String {
