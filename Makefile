@@ -8,10 +8,10 @@ help: ## show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 demo: build ## show the tool at work, in a throwaway machine (HOST=1: here, as root)
+	@scripts/packages vm
 ifdef HOST
 	@THINPOOL_IMAGES="$$(tests/vm/build)/images" PATH="$(CURDIR)/target/debug:$$PATH" demo/demo.sh
 else
-	@scripts/packages vm
 	@tests/vm/run target/debug/thinpool demo/demo.sh -- demo.sh
 endif
 

@@ -3,7 +3,7 @@
 # `make demo` runs it in a throwaway machine, `make demo HOST=1` on this one. Ends with an error when a promise isn't kept.
 set -euo pipefail
 images=${THINPOOL_IMAGES:-/usr/share/thinpool-test}
-runs=5
+runs=3
 
 heading() { printf '\n== %s\n\n' "$*"; }
 
