@@ -73,8 +73,10 @@ impl CliError {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Config(_) | Self::Name(_) | Self::Size(_) => exit::USAGE,
-            Self::Pool(error) | Self::Image(AddError::Pool(error)) => of_pool(error),
-            Self::Image(AddError::Import(ImportError::Store { error, .. })) => of_pool(error),
+            Self::Pool(error)
+            | Self::Image(AddError::Pool(error) | AddError::Import(ImportError::Store { error, .. })) => {
+                of_pool(error)
+            }
             Self::Unconfirmed(_) => exit::REFUSED,
             Self::Image(_) | Self::Dm(_) | Self::Json(_) | Self::Output(_) => exit::FAILED,
         }

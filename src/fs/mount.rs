@@ -5,7 +5,7 @@
 //! is killed leaves none behind.
 
 use std::io::Read;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
@@ -33,7 +33,6 @@ impl Detached {
             .map_err(|error| mount_error(kind, device, error, String::new()))?;
         let mount = configure(context.as_fd(), kind, device, options)
             .map_err(|error| mount_error(kind, device, error, kernel_log(&context)))?;
-        use std::os::fd::AsRawFd;
         let root = PathBuf::from(format!("/proc/self/fd/{}", mount.as_raw_fd()));
         Ok(Self { mount: Some(mount), root, device: device.to_owned() })
     }
@@ -60,7 +59,7 @@ impl Detached {
             rustix::fs::OFlags::DIRECTORY | rustix::fs::OFlags::CLOEXEC,
             rustix::fs::Mode::empty(),
         )
-        .and_then(|root| rustix::fs::syncfs(root));
+        .and_then(rustix::fs::syncfs);
         synced.map_err(|error| FsError::Sync { device: self.device, errno: errno(error) })
     }
 

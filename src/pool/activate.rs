@@ -156,7 +156,7 @@ impl Pool<'_> {
             match self.host.dm.remove(&self.device, removal)? {
                 Removed::Gone => {}
                 Removed::WhenClosed => {
-                    tracing::warn!(pool = %self.device, "it is removed when its last user closes it")
+                    tracing::warn!(pool = %self.device, "it is removed when its last user closes it");
                 }
             }
         }

@@ -100,10 +100,7 @@ impl Change<'_, '_> {
                     self.pool.catalog.called_off(intent)?;
                     after = id;
                 }
-                Err(error) => {
-                    self.pool.catalog.called_off(intent)?;
-                    return Err(error);
-                }
+                Err(cause) => return Err(self.call_off(intent, cause)),
             }
         }
         Err(PoolError::IdsExhausted)
@@ -130,15 +127,12 @@ impl Change<'_, '_> {
     fn ask_for(&self, device: &Device, origin: Option<&Device>) -> Result<(), PoolError> {
         let Some(origin) = origin else { return Ok(self.message(PoolMessage::CreateThin(device.id))?) };
         let snap = PoolMessage::CreateSnap { device: device.id, origin: origin.id };
-        match self.pool.active_device(origin)? {
-            None => self.message(snap)?,
-            Some(_) => {
-                let suspended = Suspended::new(&*self.pool.host.dm, &origin.node, visibility(origin.kind))?;
-                self.message(snap)?;
-                suspended.resume()?;
-            }
+        if self.pool.active_device(origin)?.is_none() {
+            return Ok(self.message(snap)?);
         }
-        Ok(())
+        let suspended = Suspended::new(&*self.pool.host.dm, &origin.node, visibility(origin.kind))?;
+        self.message(snap)?;
+        Ok(suspended.resume()?)
     }
 
     /// The moment at which a change has happened, and its outcome.
@@ -171,15 +165,34 @@ impl Change<'_, '_> {
         if self.transaction != intent.before {
             return Err(self.mismatch(intent.before));
         }
-        let (Action::Create { device, .. } | Action::Delete { device }) = intent.action;
-        match self.message(PoolMessage::Delete(device)) {
-            Err(error) if error.errno() != Some(Errno::ENODATA) => return Err(error.into()),
-            _ => {}
-        }
-        tracing::info!(?intent, "settled a change that an earlier process left half done");
+        tracing::info!(?intent, "settling a change that an earlier process left half done");
         match intent.action {
-            Action::Create { .. } => Ok(self.pool.catalog.called_off(intent)?),
-            Action::Delete { .. } => self.complete(intent),
+            Action::Create { .. } => self.undo_creation(intent),
+            Action::Delete { device } => {
+                self.delete_if_there(device)?;
+                self.complete(intent)
+            }
+        }
+    }
+
+    /// Undoes a creation that failed half-way. If even that fails, the intent stays, and the next command settles it.
+    fn call_off(&mut self, intent: Intent, cause: PoolError) -> PoolError {
+        match self.undo_creation(intent) {
+            Ok(()) => cause,
+            Err(cleanup) => PoolError::CleanUp { cause: cause.into(), cleanup: cleanup.into() },
+        }
+    }
+
+    fn undo_creation(&mut self, intent: Intent) -> Result<(), PoolError> {
+        let (Action::Create { device, .. } | Action::Delete { device }) = intent.action;
+        self.delete_if_there(device)?;
+        Ok(self.pool.catalog.called_off(intent)?)
+    }
+
+    fn delete_if_there(&self, device: DeviceId) -> Result<(), dm::Error> {
+        match self.message(PoolMessage::Delete(device)) {
+            Err(error) if error.errno() == Some(Errno::ENODATA) => Ok(()),
+            result => result,
         }
     }
 

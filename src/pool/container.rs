@@ -45,8 +45,8 @@ impl Pool<'_> {
         }
         let name = new.name.clone().map_or_else(|| made_up_name(&new.image), Ok)?;
         let node = names::container_device(&self.name, &name)?;
-        let grows = size > image.device.size;
-        let becomes = if grows { DeviceState::Draft } else { DeviceState::Ready };
+        let is_larger = size > image.device.size;
+        let becomes = if is_larger { DeviceState::Draft } else { DeviceState::Ready };
         let thin = NewThin { kind: DeviceKind::Container, origin: Some(&image.device), size, becomes };
 
         let mut change = self.change()?;
@@ -57,8 +57,8 @@ impl Pool<'_> {
             |transaction, device| container_of(device, &name, &new.image).insert(transaction),
         )?;
         // Growing is slow: the draft's own lock, taken before the pool's is let go, says that somebody is at it.
-        let at_work =
-            grows.then(|| Lock::exclusive(&change.pool.paths.device_lock(device.id), change.pool.patience));
+        let at_work = is_larger
+            .then(|| Lock::exclusive(&change.pool.paths.device_lock(device.id), change.pool.patience));
         drop(change);
         if let Some(lock) = at_work.transpose()? {
             let grown = self.grow_new(&device);
@@ -114,7 +114,7 @@ impl Pool<'_> {
         let result = self
             .host
             .fs
-            .mount(policy.filesystem, &info.device.kernel_node(), &target, &options)
+            .mount(policy.filesystem, &container.device.node.path(), &target, &options)
             .map_err(PoolError::from)
             .and_then(|()| self.limit_xfs_retries(&info));
         match result {

@@ -62,7 +62,7 @@ impl Setup {
         }
         make_private_directory(&paths.locks())?;
         let mut pool = self.begin(host)?;
-        match self.make(&mut pool) {
+        match make(&mut pool) {
             Ok(()) => Ok((pool, SetUp::New)),
             Err(cause) => Err(match pool.clear().and_then(|()| pool.remove_directory(life)) {
                 Ok(()) => cause,
@@ -133,19 +133,19 @@ impl Setup {
             None => supported.first().copied().ok_or(PoolError::NoFileSystem),
         }
     }
+}
 
-    /// Makes what was written down.
-    fn make(&self, pool: &mut Pool<'_>) -> Result<(), PoolError> {
-        // A device of the pool's name that is somebody else's is refused before a byte is written.
-        pool.active()?;
-        let policy = pool.record.policy.clone();
-        pool.record.files.create(policy.data_size, policy.metadata_size)?;
-        pool.load()?;
-        make_base(pool, &policy)?;
-        pool.catalog.set_pool_state(PoolState::Ready)?;
-        pool.record.state = PoolState::Ready;
-        Ok(())
-    }
+/// Makes what was written down.
+fn make(pool: &mut Pool<'_>) -> Result<(), PoolError> {
+    // A device of the pool's name that is somebody else's is refused before a byte is written.
+    pool.active()?;
+    let policy = pool.record.policy.clone();
+    pool.record.files.create(policy.data_size, policy.metadata_size)?;
+    pool.load()?;
+    make_base(pool, &policy)?;
+    pool.catalog.set_pool_state(PoolState::Ready)?;
+    pool.record.state = PoolState::Ready;
+    Ok(())
 }
 
 /// The empty file system that everything descends from.

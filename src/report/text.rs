@@ -2,7 +2,7 @@
 
 use super::docker::{docker_rows, from_catalog, no_figures, size};
 use super::row::{Row, print_rows};
-use crate::pool::status::{DeviceCounts, LoopFile, State, Status};
+use crate::pool::status::{DeviceCounts, LoopFile, Problem, State, Status};
 use crate::units::Bytes;
 
 /// The whole text of `thinpool status`.
@@ -20,7 +20,9 @@ pub fn text_rows(status: &Status) -> Vec<Row> {
         rows.extend(ours(status));
     }
     rows.push(Row::new("Health", status.verdict().as_str()));
-    rows.extend(status.problems.iter().map(|p| Row::new(p.severity().as_str(), p.sentence(&status.pool))));
+    // That it lies on loop files was said at setup, and the rows show it; once is enough.
+    let told = status.problems.iter().filter(|problem| **problem != Problem::Loopback);
+    rows.extend(told.map(|p| Row::new(p.severity().as_str(), p.sentence(&status.pool))));
     rows
 }
 
@@ -95,7 +97,6 @@ Devices: 1 base, 3 images, 1 container
 Low Water Mark: 5.369GB
 Loop Files: data 107.4GB (2.36GB allocated), metadata 2.147GB (2.5MB allocated)
 Health: healthy
-Note: The pool lies on loop files: good for trying and for small machines, slower than a block device.
 Note: The pool may still grow by 105GB, but the file system under /var/lib/thinpool/thinpool/data has 33.91GB \
 left: that is what counts.
 "
@@ -115,7 +116,6 @@ Low Water Mark: unknown (pool not active)
 Loop Files: data 107.4GB (2.36GB allocated), metadata 2.147GB (2.5MB allocated)
 Health: not active
 Warning: The pool is set up but not active. `thinpool activate` starts it.
-Note: The pool lies on loop files: good for trying and for small machines, slower than a block device.
 "
         );
     }

@@ -1,0 +1,9 @@
+//! The command on a real kernel. Run by root in a throwaway machine; see `docs/testing.md`.
+//!
+//! Every test has a pool and a directory of its own, and what it leaves behind is removed also when it panics.
+
+mod containers;
+mod images;
+mod lifecycle;
+mod status;
+mod support;
