@@ -73,7 +73,11 @@ fn import(
         1 => ", 1 of them there already".to_owned(),
         count => format!(", {count} of them there already"),
     };
-    output::line(format!("{name}: {} layers{reused}, {}", imported.layers.len(), image.content))
+    let layers = match imported.layers.len() {
+        1 => "1 layer".to_owned(),
+        count => format!("{count} layers"),
+    };
+    output::line(format!("{name}: {layers}{reused}, {}", image.content))
 }
 
 /// `thinpool image list`
