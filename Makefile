@@ -1,0 +1,43 @@
+# Every target installs what it needs on Debian and Ubuntu; elsewhere it says what is missing.
+# KERNEL=6.12 makes `demo`, `test` and `vm` use that kernel; HOST=1 makes `demo` and `test` use this host's own.
+
+PREFIX ?= /usr/local
+SHELL_SCRIPTS = $(shell git grep -lE '^\#!.*(bash|busybox sh)' -- ':!*.md' ':!Makefile')
+
+help: ## show this list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+demo: build ## show the tool at work, in a throwaway machine (HOST=1: here, as root)
+ifdef HOST
+	@THINPOOL_IMAGES="$$(tests/vm/build)/images" PATH="$(CURDIR)/target/debug:$$PATH" demo/demo.sh
+else
+	@scripts/packages vm
+	@tests/vm/run target/debug/thinpool demo/demo.sh -- demo.sh
+endif
+
+test: build ## run all tests; those that need the kernel run in a throwaway machine
+	@$(if $(HOST),,scripts/packages vm)
+	$(if $(HOST),THINPOOL_TEST_HOST=1) cargo test --workspace
+
+lint: ## check format, lints, documentation and shell scripts
+	@scripts/packages build lint
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --quiet
+	shellcheck --external-sources --source-path=SCRIPTDIR $(SHELL_SCRIPTS) tests/vm/lib/*.sh
+
+install: ## install the release build under PREFIX (/usr/local), below DESTDIR if set
+	@scripts/packages build
+	cargo build --release --locked
+	install -D target/release/thinpool "$(DESTDIR)$(PREFIX)/sbin/thinpool"
+	install -D -m 644 configs/thinpool.toml "$(DESTDIR)$(PREFIX)/share/doc/thinpool/thinpool.toml"
+
+vm: build ## a root shell in a throwaway machine, with thinpool on its PATH
+	@scripts/packages vm
+	@tests/vm/shell target/debug/thinpool
+
+build:
+	@scripts/packages build
+	cargo build --workspace
+
+.PHONY: help demo test lint install vm build

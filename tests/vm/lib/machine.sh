@@ -1,0 +1,101 @@
+# One machine: its options, what it is handed, and the QEMU command line. Sourced by `run` and `shell`.
+# shellcheck shell=bash
+
+# The image's directory, as `build` printed it: set by the script that sources this.
+image=
+memory=2G
+disk=
+extra_disks=()
+passed_env=()
+
+# take_option ARGUMENTS...: understands the options that `run` and `shell` share, and leaves the number of
+# arguments it used in $taken; 0 when the first isn't one of them.
+# shellcheck disable=SC2034  # read by the callers
+take_option() {
+    taken=2
+    case $1 in
+        --memory) memory=${2:?--memory needs a size, such as 3G} ;;
+        --disk) disk=${2:?--disk needs a file name} ;;
+        --extra-disk) extra_disks+=("${2:?--extra-disk needs a size, such as 1G}") ;;
+        --env) passed_env+=("${2:?--env needs a name}") ;;
+        *) taken=0 ;;
+    esac
+}
+
+# A machine lives in one directory of its own: overlay, payload, console log. It dies with the script.
+make_workspace() {
+    work=$(mktemp -d "${TMPDIR:-/tmp}/thinpool-vm.XXXXXX")
+    trap 'rm -rf "$work"' EXIT
+    trap 'exit 130' INT
+    trap 'exit 143' TERM HUP
+}
+
+# write_command COMMAND [ARGUMENT...]: what the guest's bash is to run.
+write_command() {
+    mkdir -p "$work/payload/.machine"
+    {
+        # shellcheck disable=SC2016  # expands in the guest
+        echo 'export PATH=/run/payload:$PATH HOME=/root LANG=C.UTF-8'
+        for name in ${passed_env[@]+"${passed_env[@]}"}; do
+            [ -z "${!name+set}" ] || printf 'export %s=%q\n' "$name" "${!name}"
+        done
+        echo "exec $(printf '%q ' "$@")"
+    } >"$work/payload/.machine/command"
+    [ -z "$disk" ] || touch "$work/payload/.machine/keep"
+}
+
+# pack FILE...: everything the guest finds in /run/payload, each file by its last name.
+pack() {
+    local file
+    tar -cf "$work/payload.tar" -C "$work/payload" .machine
+    for file; do
+        [ -e "$file" ] || die "$file: no such file to hand to the machine"
+        tar -rf "$work/payload.tar" -C "$(dirname "$file")" "$(basename "$file")"
+    done
+}
+
+# Each machine writes into an overlay on the cached image: thrown away, or kept under the name given by --disk.
+make_disks() {
+    local index
+    overlay=${disk:-$work/disk.qcow2}
+    if [ ! -e "$overlay" ]; then
+        qemu-img create -q -f qcow2 -F raw -b "$image/disk.img" "$overlay" || die "can't create the disk $overlay"
+    elif ! qemu-img info "$overlay" >/dev/null 2>&1; then
+        die "$overlay is no disk that can be started: not made by --disk, or still in use"
+    fi
+    for index in "${!extra_disks[@]}"; do
+        truncate -s "${extra_disks[index]}" "$work/extra$index"
+    done
+}
+
+# add_drive NAME FILE FORMAT: the guest finds it as /dev/disk/by-id/virtio-NAME. No flushes: a power cut of the host
+# costs a throwaway disk, and a guest that crashes still finds what it wrote.
+add_drive() {
+    machine+=(-drive "if=none,id=$1,file=$2,format=$3,cache=unsafe,discard=unmap"
+        -device "virtio-blk-pci,drive=$1,serial=$1")
+}
+
+# A KVM guest hangs in its firmware on hosts that offer /dev/kvm without the processor's help, so both must be there.
+add_accelerator() {
+    if grep -qwE 'vmx|svm' /proc/cpuinfo && (exec 3<>/dev/kvm) 2>/dev/null; then
+        machine+=(-accel kvm -cpu host)
+    else
+        machine+=(-accel "tcg,thread=multi" -cpu max)
+    fi
+}
+
+# machine_command UNIT: fills $machine with the QEMU command that boots into UNIT. A panic or an oops ends QEMU:
+# the kernel reboots at once, which -no-reboot turns into an exit.
+machine_command() {
+    local index kernel_arguments
+    kernel_arguments="console=ttyS0 root=/dev/vda rw loglevel=5 mitigations=off panic=-1 oops=panic"
+    kernel_arguments+=" systemd.wants=$1 systemd.show_status=error"
+    # setpriv: even when this script is killed outright, QEMU doesn't outlive it.
+    machine=(setpriv --pdeathsig KILL qemu-system-x86_64
+        -smp 2 -m "$memory" -nodefaults -no-user-config -display none -no-reboot
+        -kernel "$image/vmlinux" -initrd "$image/initramfs" -append "$kernel_arguments")
+    add_accelerator
+    add_drive root "$overlay" qcow2
+    add_drive payload "$work/payload.tar" "raw,read-only=on"
+    for index in "${!extra_disks[@]}"; do add_drive "extra$index" "$work/extra$index" raw; done
+}
