@@ -146,7 +146,7 @@ fn udev_neither_scans_nor_links_what_is_internal() {
 fn a_table_the_kernel_refuses_leaves_no_device_and_no_node() {
     let bed = Bed::new();
     let mut table = bed.pool_table(64);
-    table.data = DeviceNumber { major: 7, minor: 9999 };
+    table.data = DeviceNumber { major: 8, minor: 250 };
     let refused = bed.make(&bed.dm, &bed.pool(), &Table::ThinPool(table), Access::ReadWrite);
     assert!(refused.is_err());
     // Longer than its data device: refused only when it is to become live.

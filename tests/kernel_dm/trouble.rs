@@ -7,7 +7,7 @@ use thinpool::dm::{
 };
 use thinpool::units::{BlockSize, Bytes, DataBlocks, Sectors};
 
-use crate::bed::{BLOCK, Bed, id, run};
+use crate::bed::{BLOCK, Bed, Loop, id, run};
 use crate::pair::Pair;
 
 /// A pair that looks at the pool and two devices in it.
@@ -40,13 +40,24 @@ fn make_pool(
 fn a_pool_table_on_the_wrong_disks_is_refused_alike() {
     let bed = Bed::new();
     let pair = pair(&bed);
-    let nowhere = DeviceNumber { major: 7, minor: 9999 };
+    let nowhere = DeviceNumber { major: 8, minor: 250 };
     expect(&pair, Err(Errno::ENXIO), make_pool(&pair, |table| table.metadata = nowhere));
     expect(&pair, Err(Errno::ENXIO), make_pool(&pair, |table| table.data = nowhere));
     expect(&pair, Err(Errno::EPERM), make_pool(&pair, |table| table.features.push(Feature::ReadOnly)));
+    // A loop device without a file: the kernel makes it when it is asked for.
+    let empty = DeviceNumber { major: 7, minor: 999 };
+    expect(&pair, Err(Errno::EIO), make_pool(&pair, |table| table.metadata = empty));
     bed.metadata.fill(0xA5);
     pair.twin.damage(bed.metadata.number()).expect("a disk");
     expect(&pair, Err(Errno::EILSEQ), make_pool(&pair, |_| ()));
+}
+
+#[test]
+fn a_pool_on_a_loop_device_without_a_file_is_accepted_alike() {
+    let bed = Bed::new();
+    let pair = pair(&bed);
+    let empty = DeviceNumber { major: 7, minor: 999 };
+    expect(&pair, Ok(()), make_pool(&pair, |table| table.data = empty));
 }
 
 #[test]
@@ -78,7 +89,11 @@ fn an_active_pool_takes_no_other_disks_and_no_other_block_size() {
         move |dm: &dyn DeviceMapper| dm.reload(&pool, &table, Visibility::Internal)
     };
     let (metadata, data) = (bed.metadata.number(), bed.data.number());
-    expect(&pair, Err(Errno::EBUSY), reload(&|table| table.data = metadata));
+    expect(&pair, Err(Errno::EINVAL), reload(&|table| table.data = metadata));
+    let other = Loop::new(bed.data.file().with_extension("other"), Bytes::mib(4));
+    pair.twin.add_disk(other.number(), Bytes::mib(4));
+    expect(&pair, Err(Errno::EBUSY), reload(&|table| table.data = other.number()));
+    expect(&pair, Err(Errno::EINVAL), reload(&|table| table.metadata = other.number()));
     expect(&pair, Err(Errno::EINVAL), reload(&|table| table.metadata = data));
     expect(&pair, Err(Errno::EINVAL), reload(&|table| table.features.push(Feature::IgnoreDiscard)));
     let large = BlockSize::try_from(Bytes::kib(128)).expect("a block size");
@@ -111,7 +126,7 @@ fn a_thin_table_that_leads_nowhere_is_refused_alike() {
     let bed = Bed::new();
     let pair = pair(&bed);
     let thin = |pool| Table::Thin(Thin { length: Sectors(BLOCK), pool, id: id(0), external_origin: None });
-    let nowhere = thin(DeviceNumber { major: 7, minor: 9999 });
+    let nowhere = thin(DeviceNumber { major: 8, minor: 250 });
     expect(&pair, Err(Errno::ENXIO), |dm| bed.make(dm, &bed.thin(0), &nowhere, Access::ReadWrite));
     let disk = thin(bed.data.number());
     expect(&pair, Err(Errno::EINVAL), |dm| bed.make(dm, &bed.thin(0), &disk, Access::ReadWrite));
@@ -179,7 +194,7 @@ fn a_pool_whose_metadata_disk_is_gone_is_seen_to_have_failed() {
     let table = pair.both(|dm| dm.table(&bed.thin(0))).expect("the same");
     assert!(table.is_err(), "{table:?}");
     let thin =
-        |dm: &dyn DeviceMapper| bed.make(dm, &bed.thin(1), &bed.thin_table(dm, 0, 40), Access::ReadWrite);
+        |dm: &dyn DeviceMapper| bed.make(dm, &bed.thin(1), &bed.thin_table(dm, 1, 40), Access::ReadWrite);
     assert_eq!(pair.both(thin), Ok(Err("EINVAL".into())));
     pair.write(&bed.thin(0), 0, 1).expect("the same");
 }

@@ -16,6 +16,9 @@ use crate::units::{BlockSize, DataBlocks, DeviceId, Sectors};
 /// The major number of the twin's device-mapper devices.
 const MAJOR: u32 = 253;
 
+/// The major number of loop devices.
+const LOOP_MAJOR: u32 = 7;
+
 /// A snapshot of an origin that was written to meanwhile: its content can't be trusted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TornSnapshot {
@@ -122,12 +125,11 @@ impl State {
         self.devices.values().any(|device| device.below().contains(&number))
     }
 
-    /// How long a device is, whatever it is.
+    /// How long a device is, whatever it is. Any loop device exists as soon as it is asked for, with nothing in it.
     fn length(&self, number: DeviceNumber) -> Option<Sectors> {
-        match self.disks.get(&number) {
-            Some(disk) => Some(disk.size.sectors()),
-            None => self.numbered(number).map(|device| device.live().map_or(Sectors(0), Table::length)),
-        }
+        let device = || self.numbered(number).map(|device| device.live().map_or(Sectors(0), Table::length));
+        let disk = self.disks.get(&number).map(|disk| disk.size.sectors());
+        disk.or_else(device).or_else(|| (number.major == LOOP_MAJOR).then_some(Sectors(0)))
     }
 
     /// The disk, and the place on it, where a device begins.
@@ -269,6 +271,9 @@ impl State {
             shown.block_size = self.metadata(table.metadata).map_or(table.block_size, |m| m.block_size);
             return Ok(shown);
         }
+        if room == Sectors(0) {
+            return Err(Errno::EIO);
+        }
         match self.content(table.metadata) {
             // The trap: whatever was meant to be here, it is a new, empty pool now.
             None if table.features.contains(&Feature::ReadOnly) => return Err(Errno::EPERM),
@@ -376,9 +381,12 @@ impl State {
         })?
     }
 
-    /// Whether the devices below are long enough.
+    /// Whether the devices below are long enough. The kernel doesn't look at one that has no length at all: a pool
+    /// on a loop device without a file is accepted.
     fn fits(&self, table: &Table) -> bool {
-        let reaches = |number, end: Sectors| self.length(number).is_some_and(|length| end <= length);
+        let reaches = |number, end: Sectors| {
+            self.length(number).is_some_and(|length| end <= length || length == Sectors(0))
+        };
         match table {
             Table::ThinPool(pool) => reaches(pool.data, pool.length),
             Table::Linear(linear) => reaches(linear.device, linear.offset + linear.length),
