@@ -23,11 +23,14 @@ pub(super) enum Health {
 
 /// A pool that is active.
 #[derive(Debug)]
+#[allow(clippy::struct_excessive_bools, reason = "as the kernel's struct pool, each of its own meaning")]
 pub(super) struct Pool {
     pub(super) metadata: DeviceNumber,
     pub(super) data: DeviceNumber,
     pub(super) health: Health,
     pub(super) suspended: bool,
+    /// Whether the data device takes discards.
+    pub(super) passdown: bool,
     pub(super) features: Vec<Feature>,
     pub(super) low_water_mark: DataBlocks,
     pub(super) next_commit_fails: bool,
@@ -53,6 +56,7 @@ impl Pool {
             data: table.data,
             health: Health::Write,
             suspended: true,
+            passdown: true,
             features: table.features.clone(),
             low_water_mark: table.low_water_mark,
             next_commit_fails: false,
@@ -242,7 +246,7 @@ impl Pool {
                 Health::Fail => return PoolStatus::Fail,
             },
             discard,
-            discard_passdown: discard && !self.has(Feature::NoDiscardPassdown),
+            discard_passdown: discard && self.passdown && !self.has(Feature::NoDiscardPassdown),
             no_space: if self.has(Feature::ErrorIfNoSpace) {
                 NoSpacePolicy::Error
             } else {

@@ -251,6 +251,9 @@ impl State {
         }
         let room = self.length(table.metadata).ok_or(Errno::ENXIO)?;
         self.length(table.data).ok_or(Errno::ENXIO)?;
+        if table.data == table.metadata {
+            return Err(Errno::EINVAL);
+        }
         if self.pools.iter().any(|(other, pool)| *other != number && pool.metadata == table.metadata) {
             return Err(Errno::EBUSY);
         }
@@ -281,7 +284,8 @@ impl State {
                 let metadata = Metadata::format(table.block_size, meta_blocks(room));
                 self.put(table.metadata, Some(Content::Pool(Box::new(metadata))))?;
             }
-            Some(Content::Garbage) => return Err(Errno::EILSEQ),
+            // The first that the kernel looks at is the block's own number, which is wrong here.
+            Some(Content::Garbage) => return Err(Errno::ENOTBLK),
             Some(Content::Pool(metadata)) if metadata.block_size != table.block_size => {
                 return Err(Errno::EINVAL);
             }
@@ -373,8 +377,10 @@ impl State {
     fn resume_pool(&mut self, number: DeviceNumber, table: &ThinPool, swapped: bool) -> Result<(), Errno> {
         let data = DataBlocks(table.length.0 / table.block_size.sectors().0);
         let meta = meta_blocks(self.length(table.metadata).ok_or(Errno::EIO)?);
+        let passdown = self.length(table.data).is_some_and(|length| length > Sectors(0));
         self.with_pool(number, |pool, metadata| {
             pool.bind(metadata, table, swapped);
+            pool.passdown = passdown;
             pool.resize(metadata, data, meta)?;
             pool.resumed();
             Ok(())
