@@ -9,7 +9,8 @@ use std::process::Command;
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use thinpool::dm::{
-    DeviceMapper, DeviceNumber, Error, Info, IoError, Name, PoolStatus, Table, ThinStatus, Twin,
+    DeviceMapper, DeviceNumber, Error, Info, IoError, Name, PoolStatus, Table, Thin, ThinPool, ThinStatus,
+    Twin,
 };
 use thinpool::units::{Bytes, MetaBlocks, Sectors};
 
@@ -136,14 +137,16 @@ impl<'a> Pair<'a> {
 
     fn see(&self, dm: &dyn DeviceMapper, name: &Name) -> Option<Seen> {
         let number = |name: &Name| dm.find(name).expect("found").map(|info| info.device);
-        let pool = number(&self.bed.pool());
+        let ours: Vec<DeviceNumber> = self.names.iter().filter_map(number).collect();
+        // The two number their own devices each in its own way.
         let nobody = DeviceNumber { major: 0, minor: 0 };
+        let hidden = |number| if ours.contains(&number) { nobody } else { number };
         let mut info = dm.find(name).expect("found")?;
         (info.device, info.open_count) = (nobody, 0);
         let table = dm.table(name).map_err(|error| told(&error)).map(|table| match table {
-            Some(Table::Thin(mut thin)) if Some(thin.pool) == pool => {
-                thin.pool = nobody;
-                Some(Table::Thin(thin))
+            Some(Table::Thin(thin)) => Some(Table::Thin(Thin { pool: hidden(thin.pool), ..thin })),
+            Some(Table::ThinPool(pool)) => {
+                Some(Table::ThinPool(ThinPool { metadata: hidden(pool.metadata), ..pool }))
             }
             table => table,
         });

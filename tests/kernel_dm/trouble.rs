@@ -1,9 +1,12 @@
 //! Errnos that random steps hardly meet, and disks that fail. Each is asked of the kernel and of the twin.
 
+use std::process::Command;
+use std::time::Duration;
+
 use nix::errno::Errno;
 use thinpool::dm::{
-    Access, DeviceMapper, DeviceNumber, Error, Feature, Injection, Linear, PoolMessage, PoolStatus, Table,
-    Thin, ThinStatus, Visibility,
+    Access, DeviceMapper, DeviceNumber, Error, Feature, Injection, Linear, PoolMessage, PoolStatus, Removal,
+    Table, Thin, ThinPool, ThinStatus, Visibility,
 };
 use thinpool::units::{BlockSize, Bytes, DataBlocks, Sectors};
 
@@ -27,7 +30,7 @@ fn expect<T>(
 
 fn make_pool(
     pair: &Pair<'_>,
-    change: impl Fn(&mut thinpool::dm::ThinPool),
+    change: impl Fn(&mut ThinPool),
 ) -> impl Fn(&dyn DeviceMapper) -> Result<(), Error> {
     let bed = pair.bed;
     let mut table = bed.pool_table(64);
@@ -64,7 +67,7 @@ fn a_pool_on_a_loop_device_without_a_file_is_accepted_alike() {
 fn a_pool_that_does_not_fit_its_metadata_is_refused_alike() {
     let bed = Bed::new();
     let pair = pair(&bed);
-    let remove = |dm: &dyn DeviceMapper| dm.remove(&bed.pool(), thinpool::dm::Removal::Now);
+    let remove = |dm: &dyn DeviceMapper| dm.remove(&bed.pool(), Removal::Now);
     expect(&pair, Ok(()), make_pool(&pair, |_| ()));
     expect(&pair, Ok(()), remove);
     let large = BlockSize::try_from(Bytes::kib(128)).expect("a block size");
@@ -81,7 +84,7 @@ fn an_active_pool_takes_no_other_disks_and_no_other_block_size() {
     let bed = Bed::new();
     let pair = pair(&bed);
     expect(&pair, Ok(()), make_pool(&pair, |_| ()));
-    let reload = |change: &dyn Fn(&mut thinpool::dm::ThinPool)| {
+    let reload = |change: &dyn Fn(&mut ThinPool)| {
         let mut table = bed.pool_table(64);
         change(&mut table);
         let table = Table::ThinPool(table);
@@ -141,7 +144,7 @@ fn a_thin_table_that_leads_nowhere_is_refused_alike() {
     let none = bed.thin(1);
     expect(&pair, Err(Errno::ENXIO), |dm| dm.suspend(&none));
     expect(&pair, Err(Errno::ENXIO), |dm| dm.resume(&none, Visibility::Internal));
-    expect(&pair, Err(Errno::ENXIO), |dm| dm.remove(&none, thinpool::dm::Removal::Deferred));
+    expect(&pair, Err(Errno::ENXIO), |dm| dm.remove(&none, Removal::Deferred));
     expect(&pair, Err(Errno::ENXIO), |dm| dm.table(&none));
     expect(&pair, Err(Errno::ENXIO), |dm| dm.pool_status(&none));
     expect(&pair, Err(Errno::ENXIO), |dm| dm.reload(&none, &linear, Visibility::Internal));
@@ -158,7 +161,7 @@ fn pool_over_linear(bed: &Bed) -> Pair<'_> {
     expect(&pair, Ok(()), |dm| bed.make(dm, &bed.name("linear"), &linear, Access::ReadWrite));
     let table = |dm: &dyn DeviceMapper| {
         let metadata = dm.find(&bed.name("linear")).expect("found").expect("there").device;
-        Table::ThinPool(thinpool::dm::ThinPool { metadata, ..bed.pool_table(64) })
+        Table::ThinPool(ThinPool { metadata, ..bed.pool_table(64) })
     };
     let made = pair.both(|dm| bed.make(dm, &bed.pool(), &table(dm), Access::ReadWrite));
     assert_eq!(made, Ok(Ok(())));
@@ -202,15 +205,49 @@ fn a_pool_whose_metadata_disk_is_gone_is_seen_to_have_failed() {
 #[test]
 fn a_message_whose_commit_fails_is_answered_with_success_and_the_pool_wants_a_check() {
     let bed = Bed::new();
-    let _pair = pool_over_linear(&bed);
+    let pair = pool_over_linear(&bed);
     let node = bed.metadata.number();
     replace_linear(&bed, &format!("0 8192 flakey {node} 0 0 60 1 error_writes"));
-    let kernel = bed.dm.message(&bed.pool(), &PoolMessage::CreateThin(id(5)));
-    let status = bed.dm.pool_status(&bed.pool()).expect("told");
-    eprintln!("message: {kernel:?}\nstatus: {status:?}");
-    kernel.expect("the kernel says yes");
-    assert!(!matches!(&status, PoolStatus::Working(usage) if !usage.needs_check), "{status:?}");
+    pair.twin.inject(&bed.pool(), Injection::NextCommitFails).expect("a pool");
+    let create = |dm: &dyn DeviceMapper| dm.message(&bed.pool(), &PoolMessage::CreateThin(id(5)));
+    assert_eq!(pair.both(create), Ok(Ok(())));
     replace_linear(&bed, &format!("0 8192 linear {node} 0"));
-    let kernel = bed.dm.message(&bed.pool(), &PoolMessage::CreateThin(id(5)));
-    assert_eq!(kernel.expect_err("until checked").errno(), Some(Errno::EOPNOTSUPP));
+    expect(&pair, Err(Errno::EOPNOTSUPP), create);
+    // It grows with success, and does not grow.
+    let larger = |dm: &dyn DeviceMapper| {
+        let metadata = dm.find(&bed.name("linear")).expect("found").expect("there").device;
+        Table::ThinPool(ThinPool { metadata, ..bed.pool_table(96) })
+    };
+    expect(&pair, Ok(()), |dm| dm.reload(&bed.pool(), &larger(dm), Visibility::Internal));
+    pair.write(&bed.thin(0), 0, 1).expect("the same: its own block");
+    pair.write(&bed.thin(0), 9, 1).expect("the same: a new block");
+    pair.discard(&bed.thin(0), 0, 2).expect("the same");
+    expect(&pair, Ok(()), |dm| dm.remove(&bed.thin(0), Removal::Now));
+    expect(&pair, Ok(()), |dm| dm.remove(&bed.pool(), Removal::Now));
+    expect(&pair, Ok(()), |dm| bed.make(dm, &bed.pool(), &larger(dm), Access::ReadWrite));
+    let PoolStatus::Working(usage) = bed.dm.pool_status(&bed.pool()).expect("told") else { panic!("failed") };
+    assert!(usage.needs_check);
+}
+
+#[test]
+fn to_suspend_a_device_of_a_suspended_pool_would_wait_for_the_pool() {
+    let bed = Bed::new();
+    let pair = pair(&bed);
+    expect(&pair, Ok(()), make_pool(&pair, |_| ()));
+    expect(&pair, Ok(()), |dm| dm.message(&bed.pool(), &PoolMessage::CreateThin(id(0))));
+    let thin =
+        |dm: &dyn DeviceMapper| bed.make(dm, &bed.thin(0), &bed.thin_table(dm, 0, 40), Access::ReadWrite);
+    expect(&pair, Ok(()), thin);
+    expect(&pair, Ok(()), |dm| dm.suspend(&bed.pool()));
+    let refused = pair.twin.suspend(&bed.thin(0)).expect_err("would wait");
+    assert_eq!(refused.errno(), Some(Errno::EDEADLK));
+    let name = bed.thin(0);
+    let mut waiting = Command::new("dmsetup").args(["suspend", name.as_str()]).spawn().expect("dmsetup");
+    std::thread::sleep(Duration::from_secs(1));
+    let early = waiting.try_wait().expect("a child");
+    assert_eq!(pair.both(|dm| dm.resume(&bed.pool(), Visibility::Internal)), Ok(Ok(())));
+    assert!(waiting.wait().expect("a child").success());
+    assert_eq!(early, None, "it did not wait for the pool");
+    pair.twin.suspend(&bed.thin(0)).expect("no wait any more");
+    assert_eq!(pair.compare(), Ok(()));
 }
