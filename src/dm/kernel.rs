@@ -171,6 +171,28 @@ impl Kernel {
         Error::Node { device: name.clone(), change, waited, reason: error.to_string() }
     }
 
+    /// Whether the device may be written now.
+    fn access(&self, name: &Name) -> Result<Access, Error> {
+        match self.find(name)? {
+            Some(info) if info.read_only => Ok(Access::ReadOnly),
+            Some(_) => Ok(Access::ReadWrite),
+            None => Err(Error::Refused {
+                operation: Operation::Load,
+                device: name.to_string(),
+                errno: Errno::ENXIO,
+            }),
+        }
+    }
+
+    /// Drops a table that was loaded and never became live, with the devices it holds open.
+    fn clear(&self, name: &Name) {
+        let cleared = id(name, Operation::Load)
+            .and_then(|id| self.dm.table_clear(&id).map_err(told(Operation::Load, name.as_str())));
+        if let Err(error) = cleared {
+            tracing::warn!(device = %name, %error, "a table that is not live was left behind");
+        }
+    }
+
     fn load(&self, name: &Name, table: &Table, access: Access) -> Result<(), Error> {
         let line = (0, table.length().0, table.target().to_owned(), table.to_string());
         let flags = match access {
@@ -255,11 +277,24 @@ impl DeviceMapper for Kernel {
     }
 
     fn reload(&self, name: &Name, table: &Table, visibility: Visibility) -> Result<(), Error> {
-        self.load(name, table, Access::ReadWrite)?;
-        self.suspend(name)?;
-        // Resuming swaps the new table in. Should the kernel refuse it, it has dropped it, and a second resume
-        // brings the old one back.
-        self.resume(name, visibility).or_else(|error| self.resume(name, visibility).and(Err(error)))
+        let access = self.access(name)?;
+        let old = self.table(name)?;
+        self.load(name, table, access)?;
+        if let Err(error) = self.suspend(name) {
+            self.clear(name);
+            return Err(error);
+        }
+        let Err(error) = self.resume(name, visibility) else { return Ok(()) };
+        // Two kinds of refusal: a table that reaches beyond a device below is dropped, and a second resume brings
+        // the old one back. One that its target refuses to start (a pool smaller than its superblock says) is
+        // live already and will never resume: only the old table, loaded once more, frees the device.
+        if self.resume(name, visibility).is_err()
+            && let Some(old) = old
+        {
+            self.load(name, &old, access)?;
+            self.resume(name, visibility)?;
+        }
+        Err(error)
     }
 
     fn suspend(&self, name: &Name) -> Result<(), Error> {

@@ -14,7 +14,7 @@ mod node;
 mod status;
 mod superblock;
 mod table;
-
+mod twin;
 mod udev;
 
 pub use error::{Error, Operation};
@@ -26,7 +26,7 @@ pub use node::DeviceNumber;
 pub use status::{Blocks, Mode, NoSpacePolicy, PoolStatus, PoolUsage, StatusError, ThinStatus, ThinUsage};
 pub use superblock::{Superblock, SuperblockError};
 pub use table::{Feature, Linear, Table, TableError, Thin, ThinPool};
-
+pub use twin::{Disk, Injection, IoError, TornSnapshot, Twin};
 pub use udev::UdevSync;
 
 /// What this project needs of device-mapper. Every wait inside is bounded.

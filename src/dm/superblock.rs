@@ -72,6 +72,20 @@ impl Superblock {
         Self::parse(&block)
     }
 
+    /// The block as the kernel would write it, without the trees' roots.
+    pub(in crate::dm) fn encode(&self) -> [u8; SUPERBLOCK_SIZE] {
+        let mut block = [0; SUPERBLOCK_SIZE];
+        block[4] = self.needs_check.into();
+        block[32..40].copy_from_slice(&MAGIC.to_le_bytes());
+        block[44..48].copy_from_slice(&self.time.to_le_bytes());
+        block[48..56].copy_from_slice(&self.transaction_id.0.to_le_bytes());
+        let sectors = self.block_size.sectors().0.to_le_bytes();
+        block[336..340].copy_from_slice(&sectors[..4]);
+        let sum = checksum(&block[4..]);
+        block[..4].copy_from_slice(&sum.to_le_bytes());
+        block
+    }
+
     fn parse(block: &[u8; SUPERBLOCK_SIZE]) -> Result<Self, SuperblockError> {
         if block.iter().all(|byte| *byte == 0) {
             return Err(SuperblockError::Empty);

@@ -1,0 +1,14 @@
+//! Device-mapper on a real kernel, as root. The runner takes this binary to a throwaway machine.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test says what failed by panicking"
+)]
+
+mod bed;
+mod pair;
+mod plain;
+mod same;
+mod trouble;
