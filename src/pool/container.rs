@@ -164,7 +164,9 @@ impl Pool<'_> {
         drop(change);
         self.remove_own_mount_point(name)?;
         drop(lock);
-        self.reap_one(&container.device)
+        self.reap_one(&container.device)?;
+        // Others that were removed while they were in use may be free by now.
+        self.reap()
     }
 
     /// A container that is ready, with the right to work on its device.

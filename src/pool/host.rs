@@ -1,5 +1,6 @@
 //! What a pool stands on: the kernel's device-mapper, loop devices and file systems, or a test's.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::backing::{LoopDevices, SystemLoops};
@@ -9,20 +10,20 @@ use crate::fs::{FileSystems, SystemFileSystems};
 /// The three things that a pool asks for anything outside its own directory.
 pub struct Host {
     /// Device-mapper.
-    pub dm: Box<dyn DeviceMapper>,
+    pub dm: Arc<dyn DeviceMapper>,
     /// Loop devices.
-    pub loops: Box<dyn LoopDevices>,
+    pub loops: Arc<dyn LoopDevices>,
     /// File systems.
-    pub fs: Box<dyn FileSystems>,
+    pub fs: Arc<dyn FileSystems>,
 }
 
 impl Host {
     /// The system this runs on. No wait for udev lasts longer than the timeout.
     pub fn system(udev_timeout: Duration) -> Result<Self, dm::Error> {
         Ok(Self {
-            dm: Box::new(Kernel::open(udev_timeout)?),
-            loops: Box::new(SystemLoops),
-            fs: Box::new(SystemFileSystems),
+            dm: Arc::new(Kernel::open(udev_timeout)?),
+            loops: Arc::new(SystemLoops),
+            fs: Arc::new(SystemFileSystems),
         })
     }
 }

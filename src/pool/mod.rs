@@ -16,6 +16,8 @@ mod paths;
 mod reap;
 mod setup;
 pub mod status;
+#[cfg(test)]
+mod tests;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;

@@ -8,6 +8,10 @@ use crate::dm::Removal;
 impl Pool<'_> {
     /// Frees what can be freed now. What is still in use stays for a later command.
     pub fn reap(&mut self) -> Result<(), PoolError> {
+        if self.catalog.intent()?.is_some() {
+            // Whoever changes the pool settles what is open first.
+            drop(self.change()?);
+        }
         self.forget_unneeded_layers()?;
         for state in [DeviceState::Draft, DeviceState::Deleted] {
             for device in self.catalog.devices_in(state)? {

@@ -1,0 +1,151 @@
+//! A process that dies at any of its ioctls leaves nothing that the next command doesn't settle.
+
+use super::machine::Machine;
+use crate::pool::{PoolError, SetUp};
+use crate::units::Bytes;
+
+/// Runs `verb` on a fresh machine again and again, killed at its first ioctl, its second, and so on until it comes to
+/// its end; after each death another process takes over, on the same or on the rebooted machine, and `then` must
+/// find everything in order.
+fn killed_everywhere(
+    prepare: impl Fn() -> Machine,
+    verb: impl Fn(&Machine) -> Result<(), PoolError>,
+    then: impl Fn(&Machine, &str),
+) {
+    for reboot in [false, true] {
+        for ioctl in 1.. {
+            let machine = prepare();
+            machine.twin.die_at(ioctl);
+            let result = verb(&machine);
+            let made = machine.twin.ioctls();
+            machine.twin.revive();
+            if reboot {
+                machine.reboot();
+            }
+            then(&machine, &format!("killed at ioctl {ioctl}, reboot {reboot}, after {result:?}"));
+            if result.is_ok() {
+                assert!(ioctl > 1 && made > 0, "nothing was killed");
+                break;
+            }
+        }
+    }
+}
+
+/// What any next command does.
+fn next_command(machine: &Machine, context: &str) {
+    let mut pool = machine.pool();
+    pool.activate().unwrap_or_else(|error| panic!("{context}: {error}"));
+    pool.reap().unwrap_or_else(|error| panic!("{context}: {error}"));
+    drop(pool);
+    machine.assert_in_order(context);
+}
+
+#[test]
+fn a_create_that_is_killed_anywhere_leaks_no_device() {
+    killed_everywhere(
+        Machine::with_image,
+        |machine| machine.create("web"),
+        |machine, context| {
+            next_command(machine, context);
+            // Made or not, the name works: as the container that is there, or for a new one.
+            if !machine.containers().contains("web") {
+                machine.create("web").unwrap_or_else(|error| panic!("{context}: {error}"));
+            }
+            machine.remove("web").unwrap_or_else(|error| panic!("{context}: {error}"));
+            machine.assert_in_order(context);
+        },
+    );
+}
+
+#[test]
+fn a_create_that_is_killed_while_it_grows_leaks_no_device() {
+    let verb = |machine: &Machine| machine.create_of("one", "big", Some(Bytes::mib(32)));
+    killed_everywhere(Machine::with_image, verb, next_command);
+}
+
+#[test]
+fn a_remove_that_is_killed_anywhere_leaves_all_of_it_or_nothing() {
+    let prepare = || {
+        let machine = Machine::with_image();
+        machine.create("web").expect("created");
+        machine
+    };
+    killed_everywhere(
+        prepare,
+        |machine| machine.remove("web"),
+        |machine, context| {
+            next_command(machine, context);
+            if machine.containers().contains("web") {
+                machine.remove("web").unwrap_or_else(|error| panic!("{context}: {error}"));
+            }
+            machine.assert_in_order(context);
+        },
+    );
+}
+
+#[test]
+fn an_import_that_is_killed_anywhere_leaves_no_layer() {
+    let verb = |machine: &Machine| machine.import("two", &["a", "c", "d"]);
+    killed_everywhere(Machine::with_image, verb, |machine, context| {
+        next_command(machine, context);
+        if machine.pool().image(&"two".parse().expect("a name")).is_err() {
+            machine.import("two", &["a", "c", "d"]).unwrap_or_else(|error| panic!("{context}: {error}"));
+        }
+        machine.pool().remove_image(&"two".parse().expect("a name")).expect("removed");
+        machine.assert_in_order(context);
+        // What the other image shares with it is still there.
+        machine.create("web").expect("created");
+    });
+}
+
+#[test]
+fn an_image_removal_that_is_killed_anywhere_frees_its_layers_and_no_others() {
+    let prepare = || {
+        let machine = Machine::with_image();
+        machine.import("two", &["a", "c"]).expect("imported");
+        machine
+    };
+    let verb = |machine: &Machine| machine.pool().remove_image(&"two".parse().expect("a name"));
+    killed_everywhere(prepare, verb, |machine, context| {
+        next_command(machine, context);
+        machine.create("web").unwrap_or_else(|error| panic!("{context}: {error}"));
+    });
+}
+
+#[test]
+fn a_setup_that_is_killed_anywhere_is_finished_or_cleared_by_the_next() {
+    killed_everywhere(
+        Machine::new,
+        |machine| machine.set_up().map(drop),
+        |machine, context| {
+            let done = machine.set_up().unwrap_or_else(|error| panic!("{context}: {error}"));
+            assert!(matches!(done, SetUp::New | SetUp::Already | SetUp::Activated), "{context}");
+            machine.assert_in_order(context);
+            machine.import("one", &["a"]).unwrap_or_else(|error| panic!("{context}: {error}"));
+            machine.create("web").unwrap_or_else(|error| panic!("{context}: {error}"));
+        },
+    );
+}
+
+#[test]
+fn a_destroy_that_is_killed_anywhere_is_finished_by_the_next() {
+    let prepare = || {
+        let machine = Machine::with_image();
+        machine.pool().activate_container(&container(&machine)).expect("activated");
+        machine
+    };
+    let verb = |machine: &Machine| machine.location.destroy(&machine.host);
+    killed_everywhere(prepare, verb, |machine, context| {
+        match machine.location.destroy(&machine.host) {
+            Ok(()) | Err(PoolError::Absent { .. }) => {}
+            Err(error) => panic!("{context}: {error}"),
+        }
+        assert_eq!(machine.host.dm.list().expect("listed"), [], "{context}");
+        assert!(!machine.location.paths().directory().exists(), "{context}");
+    });
+}
+
+fn container(machine: &Machine) -> crate::pool::ContainerName {
+    machine.create("web").expect("created");
+    "web".parse().expect("a name")
+}

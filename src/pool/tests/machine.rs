@@ -1,0 +1,229 @@
+//! A host for tests: the twin of device-mapper, loop devices that are disks of the twin, file systems that hold
+//! nothing.
+
+use std::collections::{BTreeSet, HashMap};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+use crate::backing::{Attached, LoopDevices, LoopError};
+use crate::catalog::{DeviceState, Policy};
+use crate::dm::{DeviceNumber, Twin};
+use crate::fs::{Detached, FileSystem, FileSystems, FsError, MountOptions};
+use crate::pool::{DraftStore, Host, ImageName, Location, NewContainer, Pool, PoolError, SetUp, Setup};
+use crate::units::{BlockSize, Bytes, DeviceId, Percent};
+
+/// A machine with a directory of its own.
+pub(super) struct Machine {
+    pub(super) twin: Arc<Twin>,
+    pub(super) host: Host,
+    pub(super) location: Location,
+    directory: TempDir,
+    loops: Arc<Loops>,
+}
+
+impl Machine {
+    /// A machine without a pool.
+    pub(super) fn new() -> Self {
+        let directory = tempfile::tempdir().expect("a directory");
+        let twin = Arc::new(Twin::new());
+        let loops = Arc::new(Loops { twin: Arc::clone(&twin), attached: Mutex::default() });
+        let host = Host { dm: twin.clone(), loops: loops.clone(), fs: Arc::new(NoFileSystems) };
+        let location = Location {
+            name: "test".parse().expect("a name"),
+            root: directory.path().join("root"),
+            patience: Duration::from_secs(10),
+        };
+        Self { twin, host, location, directory, loops }
+    }
+
+    /// A machine with a pool and an image of two layers, `base`.
+    pub(super) fn with_image() -> Self {
+        let machine = Self::new();
+        machine.set_up().expect("set up");
+        machine.import("one", &["a", "b"]).expect("imported");
+        machine
+    }
+
+    pub(super) fn set_up(&self) -> Result<SetUp, PoolError> {
+        Ok(self.request().run(&self.host)?.1)
+    }
+
+    pub(super) fn request(&self) -> Setup {
+        Setup {
+            location: self.location.clone(),
+            directory: self.directory.path().join("root/test"),
+            policy: Policy {
+                data_size: Bytes::mib(64),
+                metadata_size: Bytes::mib(8),
+                block_size: BlockSize::DEFAULT,
+                base_size: Bytes::mib(16),
+                filesystem: FileSystem::Ext4,
+                mkfs_arguments: Vec::new(),
+                mount_options: Vec::new(),
+                zero_new_blocks: true,
+                discard_on_remove: true,
+                min_free_space: Percent::ZERO,
+                deferred_removal: true,
+                deferred_deletion: true,
+                xfs_nospace_max_retries: None,
+            },
+            filesystem: None,
+            asked: Vec::new(),
+            ignore_udev_races: false,
+        }
+    }
+
+    /// The pool, as a new process opens it.
+    pub(super) fn pool(&self) -> Pool<'_> {
+        Pool::open(&self.host, &self.location).expect("a pool")
+    }
+
+    /// An image with a layer for each word; layers of the same words are the same layers.
+    pub(super) fn import(&self, name: &str, words: &[&str]) -> Result<(), PoolError> {
+        let store = DraftStore::open(&self.host, &self.location)?;
+        let mut chain = None;
+        for word in words {
+            let parent = chain.take();
+            let this = format!("{}/{word}", parent.as_deref().unwrap_or_default());
+            if !store.contains(&this)? {
+                store.draft(parent.as_deref())?.commit(&this, word, parent.as_deref(), Bytes::mib(1))?;
+            }
+            chain = Some(this);
+        }
+        let name: ImageName = name.parse().expect("a name");
+        self.pool().add_image(&name, &chain.expect("a layer"), None).map(drop)
+    }
+
+    pub(super) fn create(&self, name: &str) -> Result<(), PoolError> {
+        self.create_of("one", name, None)
+    }
+
+    pub(super) fn create_of(&self, image: &str, name: &str, size: Option<Bytes>) -> Result<(), PoolError> {
+        let (image, name) = (image.parse().expect("a name"), Some(name.parse().expect("a name")));
+        self.pool().create_container(&NewContainer { name, image, size }).map(drop)
+    }
+
+    pub(super) fn remove(&self, name: &str) -> Result<(), PoolError> {
+        self.pool().remove_container(&name.parse().expect("a name"))
+    }
+
+    pub(super) fn containers(&self) -> BTreeSet<String> {
+        let all = self.pool().containers().expect("listed");
+        all.into_iter().map(|status| status.container.name).collect()
+    }
+
+    /// Takes the machine down and up again. What the kernel would find on the metadata device is what a reader of
+    /// the file finds.
+    pub(super) fn reboot(&self) {
+        self.twin.reboot();
+        self.write_superblock();
+    }
+
+    /// What the kernel wrote to the metadata device shows in the file under it.
+    pub(super) fn write_superblock(&self) {
+        let path = self.location.paths().directory().join("metadata");
+        let Some(device) = self.loops.device(&path) else { return };
+        if let Ok(file) = std::fs::OpenOptions::new().write(true).open(&path) {
+            file.write_all_at(&self.twin.superblock(device), 0).expect("written");
+        }
+    }
+
+    /// That the catalog knows exactly the devices that the pool has, none is half made, and no snapshot was torn.
+    pub(super) fn assert_in_order(&self, context: &str) {
+        let pool = self.pool();
+        assert_eq!(pool.catalog.intent().expect("read"), None, "{context}: an intent is open");
+        let known =
+            |state| pool.catalog.devices_in(state).expect("listed").into_iter().map(|device| device.id);
+        assert_eq!(known(DeviceState::Pending).count(), 0, "{context}");
+        assert_eq!(known(DeviceState::Draft).count(), 0, "{context}: a draft is left");
+        assert_eq!(known(DeviceState::Deleted).count(), 0, "{context}: a deletion is left");
+        let known: BTreeSet<DeviceId> = known(DeviceState::Ready).collect();
+        let there: BTreeSet<DeviceId> = self.twin.devices(self.metadata()).into_iter().collect();
+        assert_eq!(known, there, "{context}: catalog and pool differ");
+        assert_eq!(self.twin.torn_snapshots(), [], "{context}");
+        let nodes = self.host.dm.list().expect("listed");
+        assert_eq!(nodes.len(), 1, "{context}: more than the pool is active: {nodes:?}");
+    }
+
+    fn metadata(&self) -> DeviceNumber {
+        let path = self.location.paths().directory().join("metadata");
+        self.loops.device(&path).expect("attached once")
+    }
+}
+
+/// Every file is a disk of its own, for ever under the same number.
+struct Loops {
+    twin: Arc<Twin>,
+    attached: Mutex<HashMap<PathBuf, DeviceNumber>>,
+}
+
+impl Loops {
+    fn device(&self, file: &Path) -> Option<DeviceNumber> {
+        self.attached.lock().expect("no panic").get(file).copied()
+    }
+}
+
+impl LoopDevices for Loops {
+    fn attach(&self, file: &Path) -> Result<Attached, LoopError> {
+        let metadata = file.metadata().map_err(|source| LoopError::Open { path: file.to_owned(), source })?;
+        let mut attached = self.attached.lock().expect("no panic");
+        let minor = u32::try_from(attached.len()).expect("few");
+        let number = *attached.entry(file.to_owned()).or_insert(DeviceNumber { major: 7, minor });
+        if number.minor == minor {
+            self.twin.add_disk(number, Bytes(metadata.len()));
+        } else if self.is_new(file) {
+            self.twin.wipe(number).expect("there");
+        }
+        Ok(Attached::pretended(number))
+    }
+
+    fn find(&self, _: &Path) -> Result<Option<DeviceNumber>, LoopError> {
+        Ok(None)
+    }
+}
+
+impl Loops {
+    /// A file that was made anew under an old name has a new disk's content: nothing.
+    fn is_new(&self, file: &Path) -> bool {
+        let mut block = [1; 4096];
+        let read = std::fs::File::open(file).and_then(|file| file.read_exact_at(&mut block, 0));
+        read.is_ok() && block.iter().all(|byte| *byte == 0)
+    }
+}
+
+/// File systems that are always in order.
+struct NoFileSystems;
+
+impl FileSystems for NoFileSystems {
+    fn supported(&self) -> Vec<FileSystem> {
+        vec![FileSystem::Ext4]
+    }
+
+    fn make(&self, _: FileSystem, _: &Path, _: &[String]) -> Result<(), FsError> {
+        Ok(())
+    }
+
+    fn mount(&self, _: FileSystem, _: &Path, _: &Path, _: &MountOptions) -> Result<(), FsError> {
+        Ok(())
+    }
+
+    fn unmount(&self, _: &Path) -> Result<(), FsError> {
+        Ok(())
+    }
+
+    fn mount_detached(&self, _: FileSystem, _: &Path) -> Result<Detached, FsError> {
+        Ok(Detached::pretended(PathBuf::from("/nonexistent")))
+    }
+
+    fn grow(&self, _: FileSystem, _: &Path, _: Bytes) -> Result<(), FsError> {
+        Ok(())
+    }
+
+    fn discard(&self, _: &Path, _: Bytes) -> Result<(), FsError> {
+        Ok(())
+    }
+}

@@ -1,0 +1,6 @@
+//! The verbs over a machine that exists only in memory: killed, refused and raced at every step.
+
+mod kills;
+mod machine;
+mod model;
+mod refusals;

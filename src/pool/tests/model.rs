@@ -1,0 +1,148 @@
+//! Random sequences of verbs against a plain model.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use proptest::prelude::*;
+
+use super::machine::Machine;
+use crate::pool::PoolError;
+
+/// One step of a person, a crash, or a reboot.
+#[derive(Debug, Clone)]
+enum Step {
+    Import(usize, usize),
+    RemoveImage(usize),
+    Create(usize, usize),
+    Remove(usize),
+    Restart,
+    Reboot,
+    /// The next step dies at this ioctl of its.
+    Die(u64),
+}
+
+const IMAGES: [&str; 3] = ["i0", "i1", "i2"];
+const LAYERS: [&[&str]; 3] = [&["a"], &["a", "b"], &["a", "b", "c"]];
+const CONTAINERS: [&str; 4] = ["c0", "c1", "c2", "c3"];
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        3 => (0..3_usize, 0..3_usize).prop_map(|(image, layers)| Step::Import(image, layers)),
+        2 => (0..3_usize).prop_map(Step::RemoveImage),
+        6 => (0..3_usize, 0..4_usize).prop_map(|(image, name)| Step::Create(image, name)),
+        4 => (0..4_usize).prop_map(Step::Remove),
+        1 => Just(Step::Restart),
+        1 => Just(Step::Reboot),
+        3 => (1..12_u64).prop_map(Step::Die),
+    ]
+}
+
+/// What should be there: images, and containers with their images.
+#[derive(Debug, Default)]
+struct Model {
+    images: BTreeSet<&'static str>,
+    containers: BTreeMap<&'static str, &'static str>,
+}
+
+impl Model {
+    /// Whether the step should work, by the model alone.
+    fn allows(&self, step: &Step) -> bool {
+        match *step {
+            Step::Import(image, _) => !self.images.contains(IMAGES[image]),
+            Step::RemoveImage(image) => {
+                self.images.contains(IMAGES[image])
+                    && !self.containers.values().any(|of| *of == IMAGES[image])
+            }
+            Step::Create(image, name) => {
+                self.images.contains(IMAGES[image]) && !self.containers.contains_key(CONTAINERS[name])
+            }
+            Step::Remove(name) => self.containers.contains_key(CONTAINERS[name]),
+            Step::Restart | Step::Reboot | Step::Die(_) => true,
+        }
+    }
+
+    fn apply(&mut self, step: &Step) {
+        match *step {
+            Step::Import(image, _) => drop(self.images.insert(IMAGES[image])),
+            Step::RemoveImage(image) => drop(self.images.remove(IMAGES[image])),
+            Step::Create(image, name) => drop(self.containers.insert(CONTAINERS[name], IMAGES[image])),
+            Step::Remove(name) => drop(self.containers.remove(CONTAINERS[name])),
+            Step::Restart | Step::Reboot | Step::Die(_) => {}
+        }
+    }
+}
+
+fn run(machine: &Machine, step: &Step) -> Result<(), PoolError> {
+    match *step {
+        Step::Import(image, layers) => {
+            machine.pool().refuse_taken_image(&IMAGES[image].parse().expect("a name"))?;
+            machine.import(IMAGES[image], LAYERS[layers])
+        }
+        Step::RemoveImage(image) => machine.pool().remove_image(&IMAGES[image].parse().expect("a name")),
+        Step::Create(image, name) => machine.create_of(IMAGES[image], CONTAINERS[name], None),
+        Step::Remove(name) => machine.remove(CONTAINERS[name]),
+        Step::Restart => {
+            machine.pool().deactivate()?;
+            machine.write_superblock();
+            machine.pool().activate().map(drop)
+        }
+        Step::Reboot => {
+            machine.reboot();
+            machine.pool().activate().map(drop)
+        }
+        Step::Die(ioctl) => {
+            machine.twin.die_at(ioctl);
+            Ok(())
+        }
+    }
+}
+
+/// What the catalog says is there.
+fn observed(machine: &Machine) -> (BTreeSet<String>, BTreeSet<String>) {
+    let images =
+        machine.pool().images().expect("listed").into_iter().map(|status| status.image.name).collect();
+    (images, machine.containers())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { max_shrink_iters: 200, ..ProptestConfig::with_cases(48) })]
+
+    #[test]
+    fn whatever_is_done_in_whatever_order_what_was_acknowledged_is_there(steps in prop::collection::vec(step(), 1..30)) {
+        let machine = Machine::new();
+        machine.set_up().expect("set up");
+        let mut model = Model::default();
+        for step in &steps {
+            let result = run(&machine, step);
+            if matches!(step, Step::Die(_)) {
+                continue;
+            }
+            // The process that died, if it did, is gone; another one looks at what it left.
+            let died = result.as_ref().is_err_and(|error| error.to_string().contains("EOWNERDEAD"));
+            machine.twin.revive();
+            machine.pool().activate().expect("active");
+            machine.pool().reap().expect("reaped");
+            machine.assert_in_order(&format!("{step:?} {result:?}"));
+            if died {
+                // Not acknowledged: all of it or nothing, and nothing else.
+                let (images, containers) = observed(&machine);
+                let mut with = Model { images: model.images.clone(), containers: model.containers.clone() };
+                with.apply(step);
+                if (&images, &containers) == (&owned(&with.images), &owned(with.containers.keys())) {
+                    model = with;
+                }
+            } else {
+                prop_assert_eq!(result.is_ok(), model.allows(step), "{:?} {:?}", step, result);
+                if result.is_ok() {
+                    model.apply(step);
+                }
+            }
+            let (images, containers) = observed(&machine);
+            prop_assert_eq!(images, owned(&model.images));
+            prop_assert_eq!(containers, owned(model.containers.keys()));
+        }
+    }
+}
+
+fn owned<'a>(names: impl IntoIterator<Item = &'a &'static str>) -> BTreeSet<String> {
+    names.into_iter().map(|name| (*name).to_owned()).collect()
+}
