@@ -57,10 +57,10 @@ Logs go to standard error; THINPOOL_LOG=debug shows what is asked of the kernel.
 #[derive(Debug, Args)]
 struct General {
     /// Read settings from this file instead of /etc/thinpool/thinpool.toml.
-    #[arg(long, value_name = "FILE", global = true)]
+    #[arg(long, value_name = "FILE", global = true, help_heading = settings::GENERAL_HEADING)]
     config: Option<PathBuf>,
     /// A setting by Docker's name for it, such as dm.basesize=20G; can be given several times.
-    #[arg(long, value_name = "dm.KEY=VALUE", global = true)]
+    #[arg(long, value_name = "dm.KEY=VALUE", global = true, help_heading = settings::GENERAL_HEADING)]
     storage_opt: Vec<String>,
     #[command(flatten)]
     settings: GeneralSettings,

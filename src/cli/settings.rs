@@ -19,6 +19,9 @@ pub(super) struct SetupSettings {
     pub flags: Vec<Flag>,
 }
 
+/// What their flags stand under in `--help`, behind the command's own.
+pub(super) const GENERAL_HEADING: &str = "Options of every command";
+
 fn is_general(setting: &Setting) -> bool {
     GENERAL.contains(&setting.name)
 }
@@ -34,6 +37,7 @@ fn argument(setting: &'static Setting) -> Arg {
         .action(if setting.is_list() { ArgAction::Append } else { ArgAction::Set })
         .allow_hyphen_values(true)
         .global(is_general(setting))
+        .help_heading(is_general(setting).then_some(GENERAL_HEADING))
 }
 
 fn augment(command: Command, general: bool) -> Command {
