@@ -125,6 +125,26 @@ fn an_active_pool_takes_no_other_disks_and_no_other_block_size() {
 }
 
 #[test]
+fn a_pool_that_grows_while_read_only_claims_blocks_its_disk_does_not_have() {
+    let bed = Bed::new();
+    let pair = pair(&bed);
+    expect(&pair, Ok(()), make_pool(&pair, |_| ()));
+    let mut table = bed.pool_table(96);
+    let larger = Table::ThinPool(table.clone());
+    table.features.push(Feature::ReadOnly);
+    let read_only = Table::ThinPool(table);
+    pair.resize(&bed.metadata, Bytes::mib(8));
+    for table in [read_only, larger] {
+        expect(&pair, Ok(()), |dm| dm.reload(&bed.pool(), &table, Visibility::Internal));
+    }
+    let PoolStatus::Working(usage) = bed.dm.pool_status(&bed.pool()).expect("told") else { panic!("failed") };
+    assert_eq!(usage.data.total, DataBlocks(128));
+    // And so it can never be activated again at its true size.
+    expect(&pair, Ok(()), |dm| dm.remove(&bed.pool(), Removal::Now));
+    expect(&pair, Err(Errno::EINVAL), make_pool(&pair, |table| table.length = Sectors(96 * BLOCK)));
+}
+
+#[test]
 fn a_thin_table_that_leads_nowhere_is_refused_alike() {
     let bed = Bed::new();
     let pair = pair(&bed);
