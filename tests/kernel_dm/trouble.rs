@@ -145,6 +145,32 @@ fn a_pool_that_grows_while_read_only_claims_blocks_its_disk_does_not_have() {
 }
 
 #[test]
+fn a_flush_fails_in_a_read_only_pool_where_the_first_block_was_never_written() {
+    let bed = Bed::new();
+    let pair = pair(&bed);
+    expect(&pair, Ok(()), make_pool(&pair, |_| ()));
+    expect(&pair, Ok(()), |dm| dm.message(&bed.pool(), &PoolMessage::CreateThin(id(0))));
+    let thin =
+        |dm: &dyn DeviceMapper| bed.make(dm, &bed.thin(0), &bed.thin_table(dm, 0, 40), Access::ReadWrite);
+    expect(&pair, Ok(()), thin);
+    let reload = |features: &[Feature]| {
+        let mut table = bed.pool_table(64);
+        table.features.extend_from_slice(features);
+        expect(&pair, Ok(()), |dm| {
+            dm.reload(&bed.pool(), &Table::ThinPool(table.clone()), Visibility::Internal)
+        });
+    };
+    for (first, expected) in [(2, Err(Some(5))), (0, Ok(()))] {
+        pair.write(&bed.thin(0), first, 2).expect("the same");
+        reload(&[Feature::ReadOnly]);
+        pair.write(&bed.thin(0), first, 1).expect("the same");
+        let written = crate::pair::write(&bed.thin(0), first, 1);
+        assert_eq!(written.map_err(|error| error.raw_os_error()), expected, "{first}");
+        reload(&[]);
+    }
+}
+
+#[test]
 fn a_thin_table_that_leads_nowhere_is_refused_alike() {
     let bed = Bed::new();
     let pair = pair(&bed);

@@ -199,6 +199,12 @@ impl Pool {
             (Health::Fail, _) | (Health::ReadOnly | Health::OutOfMetadata, Target::NeedsBlock) => {
                 Err(IoError::Failed(Errno::EIO))
             }
+            // The kernel looks where a flush would go, which is block 0: while it can't provision, one that is not
+            // there fails the flush, although the write itself was done.
+            (Health::ReadOnly | Health::OutOfMetadata, Target::Own) if !metadata.maps_start(id) => {
+                Err(IoError::Failed(Errno::EIO))
+            }
+            (Health::OutOfData, Target::Own) if !metadata.maps_start(id) => Err(self.no_space()),
             (_, Target::Own) => Ok(()),
             (Health::OutOfData, Target::NeedsBlock) => Err(self.no_space()),
             (Health::Write, Target::NeedsBlock) => {
