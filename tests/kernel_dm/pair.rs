@@ -1,5 +1,6 @@
 //! The kernel and the twin side by side: what is done to one is done to the other.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
@@ -30,6 +31,8 @@ pub struct Pair<'a> {
     pub twin: Twin,
     names: Vec<Name>,
     open: BTreeMap<Name, File>,
+    /// How often each result came: a test of steps that all fail would prove little.
+    pub results: RefCell<BTreeMap<String, u32>>,
 }
 
 /// An error as its number, or as what it is about where there is none.
@@ -49,7 +52,7 @@ impl<'a> Pair<'a> {
         let twin = Twin::new();
         twin.add_disk(bed.metadata.number(), Bytes::mib(4));
         twin.add_disk(bed.data.number(), Bytes::kib(64) * DATA_BLOCKS);
-        Self { bed, twin, names, open: BTreeMap::new() }
+        Self { bed, twin, names, open: BTreeMap::new(), results: RefCell::default() }
     }
 
     /// Does the same to both. `Err` tells a difference. What would make the kernel wait for ever is not done.
@@ -62,17 +65,26 @@ impl<'a> Pair<'a> {
             return Ok(twin);
         }
         let kernel = act(&self.bed.dm).map(drop).map_err(|error| told(&error));
+        self.count(&format!("{twin:?}"));
         if kernel == twin { Ok(twin) } else { Err(format!("the kernel: {kernel:?}, the twin: {twin:?}")) }
+    }
+
+    fn count(&self, result: &str) {
+        *self.results.borrow_mut().entry(result.to_owned()).or_default() += 1;
     }
 
     /// Writes whole blocks.
     pub fn write(&self, name: &Name, block: u64, blocks: u64) -> Result<(), String> {
         let twin = self.twin.write(name, Sectors(block * BLOCK), Sectors(blocks * BLOCK));
+        self.count(&format!("write: {twin:?}"));
         same_io(twin, || write(name, block, blocks))
     }
 
     /// Discards whole blocks.
     pub fn discard(&self, name: &Name, block: u64, blocks: u64) -> Result<(), String> {
+        // blkdiscard cuts what reaches beyond the end.
+        let Ok(Some(table)) = self.twin.table(name) else { return Ok(()) };
+        let blocks = blocks.min((table.length().0 / BLOCK).saturating_sub(block));
         let twin = self.twin.discard(name, Sectors(block * BLOCK), Sectors(blocks * BLOCK));
         if twin == Err(IoError::Blocked) || !name.path().exists() {
             return Ok(());

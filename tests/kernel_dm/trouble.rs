@@ -125,6 +125,52 @@ fn an_active_pool_takes_no_other_disks_and_no_other_block_size() {
 }
 
 #[test]
+fn a_pool_that_grows_while_read_only_claims_blocks_its_disk_does_not_have() {
+    let bed = Bed::new();
+    let pair = pair(&bed);
+    expect(&pair, Ok(()), make_pool(&pair, |_| ()));
+    let mut table = bed.pool_table(96);
+    let larger = Table::ThinPool(table.clone());
+    table.features.push(Feature::ReadOnly);
+    let read_only = Table::ThinPool(table);
+    pair.resize(&bed.metadata, Bytes::mib(8));
+    for table in [read_only, larger] {
+        expect(&pair, Ok(()), |dm| dm.reload(&bed.pool(), &table, Visibility::Internal));
+    }
+    let PoolStatus::Working(usage) = bed.dm.pool_status(&bed.pool()).expect("told") else { panic!("failed") };
+    assert_eq!(usage.data.total, DataBlocks(128));
+    // And so it can never be activated again at its true size.
+    expect(&pair, Ok(()), |dm| dm.remove(&bed.pool(), Removal::Now));
+    expect(&pair, Err(Errno::EINVAL), make_pool(&pair, |table| table.length = Sectors(96 * BLOCK)));
+}
+
+#[test]
+fn a_flush_fails_in_a_read_only_pool_where_the_first_block_was_never_written() {
+    let bed = Bed::new();
+    let pair = pair(&bed);
+    expect(&pair, Ok(()), make_pool(&pair, |_| ()));
+    expect(&pair, Ok(()), |dm| dm.message(&bed.pool(), &PoolMessage::CreateThin(id(0))));
+    let thin =
+        |dm: &dyn DeviceMapper| bed.make(dm, &bed.thin(0), &bed.thin_table(dm, 0, 40), Access::ReadWrite);
+    expect(&pair, Ok(()), thin);
+    let reload = |features: &[Feature]| {
+        let mut table = bed.pool_table(64);
+        table.features.extend_from_slice(features);
+        expect(&pair, Ok(()), |dm| {
+            dm.reload(&bed.pool(), &Table::ThinPool(table.clone()), Visibility::Internal)
+        });
+    };
+    for (first, expected) in [(2, Err(Some(5))), (0, Ok(()))] {
+        pair.write(&bed.thin(0), first, 2).expect("the same");
+        reload(&[Feature::ReadOnly]);
+        pair.write(&bed.thin(0), first, 1).expect("the same");
+        let written = crate::pair::write(&bed.thin(0), first, 1);
+        assert_eq!(written.map_err(|error| error.raw_os_error()), expected, "{first}");
+        reload(&[]);
+    }
+}
+
+#[test]
 fn a_thin_table_that_leads_nowhere_is_refused_alike() {
     let bed = Bed::new();
     let pair = pair(&bed);

@@ -166,6 +166,11 @@ impl Metadata {
         }
     }
 
+    /// Whether a device has its first block.
+    pub(super) fn maps_start(&self, id: DeviceId) -> bool {
+        self.volumes.get(&id).is_some_and(|volume| volume.mappings.contains_key(&0))
+    }
+
     /// How many blocks a device has, and its highest.
     pub(super) fn mapped(&self, id: DeviceId) -> (u64, Option<u64>) {
         self.volumes.get(&id).map_or((0, None), |volume| {

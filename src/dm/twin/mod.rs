@@ -116,9 +116,17 @@ impl Twin {
         self.lock().close(name)
     }
 
-    /// Writes to a device, and flushes.
+    /// Writes to a device, and flushes. What reaches beyond the end is written up to there, and fails then.
     pub fn write(&self, name: &Name, offset: Sectors, length: Sectors) -> Result<(), IoError> {
         let mut state = self.lock();
+        let size = state.device(name).ok().and_then(Device::live).map_or(Sectors(0), Table::length);
+        if offset + length > size {
+            drop(state);
+            if offset < size {
+                self.write(name, offset, size - offset)?;
+            }
+            return Err(IoError::Failed(if size == Sectors(0) { Errno::ENXIO } else { Errno::ENOSPC }));
+        }
         let Some((pool, id, block)) = reach(&state, name, offset, length)? else { return Ok(()) };
         let blocks = offset.0 / block.0..(offset + length).0.div_ceil(block.0);
         let write = |pool: &mut pool::Pool, metadata: &mut metadata::Metadata| {
@@ -216,7 +224,7 @@ fn reach(
         return Err(IoError::Failed(Errno::EPERM));
     }
     if offset + length > table.length() {
-        return Err(IoError::Failed(Errno::ENOSPC));
+        return Err(IoError::Failed(Errno::EINVAL));
     }
     if device.suspended() {
         return Err(IoError::Blocked);

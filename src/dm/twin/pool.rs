@@ -36,6 +36,8 @@ pub(super) struct Pool {
     pub(super) next_commit_fails: bool,
     pub(super) events: u32,
     low_water_told: bool,
+    /// Growth that only the kernel's memory knows of.
+    uncommitted: DataBlocks,
 }
 
 /// Why a write did not happen.
@@ -62,6 +64,7 @@ impl Pool {
             next_commit_fails: false,
             events: 0,
             low_water_told: false,
+            uncommitted: DataBlocks(0),
         }
     }
 
@@ -109,7 +112,12 @@ impl Pool {
             return Err(Errno::EINVAL);
         }
         if data > metadata.data_total && !metadata.needs_check {
-            metadata.data_total = data;
+            // The trap: while nothing can be committed the pool stays as it is, with success, and grows once more
+            // at the next resume. The first commit then counts every growth, beyond what the disk has.
+            self.uncommitted = self.uncommitted + (data - metadata.data_total);
+            if self.health < Health::OutOfMetadata {
+                metadata.data_total = metadata.data_total + std::mem::take(&mut self.uncommitted);
+            }
         }
         if meta < metadata.meta_total {
             return Err(Errno::EINVAL);
@@ -191,6 +199,12 @@ impl Pool {
             (Health::Fail, _) | (Health::ReadOnly | Health::OutOfMetadata, Target::NeedsBlock) => {
                 Err(IoError::Failed(Errno::EIO))
             }
+            // The kernel looks where a flush would go, which is block 0: while it can't provision, one that is not
+            // there fails the flush, although the write itself was done.
+            (Health::ReadOnly | Health::OutOfMetadata, Target::Own) if !metadata.maps_start(id) => {
+                Err(IoError::Failed(Errno::EIO))
+            }
+            (Health::OutOfData, Target::Own) if !metadata.maps_start(id) => Err(self.no_space()),
             (_, Target::Own) => Ok(()),
             (Health::OutOfData, Target::NeedsBlock) => Err(self.no_space()),
             (Health::Write, Target::NeedsBlock) => {
