@@ -32,6 +32,8 @@ impl Pool<'_> {
     /// says that the pool is being destroyed.
     pub(super) fn clear(&mut self) -> Result<(), PoolError> {
         let _change = Lock::exclusive(&self.paths.change_lock(), self.patience)?;
+        // A device of the pool's name that is somebody else's is refused while the pool is still whole.
+        self.active()?;
         if self.record.state == PoolState::Ready {
             self.catalog.set_pool_state(PoolState::Destroying)?;
             self.record.state = PoolState::Destroying;

@@ -7,7 +7,7 @@ use super::lock::Lock;
 use super::{Activated, Difference, Host, Location, Pool, PoolError, io_error, names, now};
 use crate::backing::{LoopFileError, LoopFiles, make_private_directory};
 use crate::catalog::{Catalog, DeviceKind, DeviceState, Durability, Policy, PoolRecord, PoolState};
-use crate::dm::Removal;
+use crate::dm::{Removal, Uuid};
 use crate::fs::FileSystem;
 use crate::units::{Bytes, TransactionId};
 
@@ -120,6 +120,8 @@ impl Setup {
                 return Err(LoopFileError::Exists(path.clone()).into());
             }
         }
+        // A device of the pool's name that is somebody else's is refused before a byte is written.
+        host.find_ours(&names::pool_device(&self.location.name)?, &Uuid::of_pool(&record.uuid))?;
         let mut catalog = Catalog::create(&self.location.paths().catalog())?;
         catalog.begin_pool(&record)?;
         Pool::new(host, &self.location, catalog, record)
@@ -137,8 +139,6 @@ impl Setup {
 
 /// Makes what was written down.
 fn make(pool: &mut Pool<'_>) -> Result<(), PoolError> {
-    // A device of the pool's name that is somebody else's is refused before a byte is written.
-    pool.active()?;
     let policy = pool.record.policy.clone();
     pool.record.files.create(policy.data_size, policy.metadata_size)?;
     pool.load()?;
