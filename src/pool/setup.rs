@@ -77,6 +77,15 @@ impl Setup {
         if sync.races() && !self.ignore_udev_races {
             return Err(PoolError::UdevRaces(sync));
         }
+        // The kernel would say EINVAL to either, and not why.
+        let block = self.policy.block_size.bytes();
+        for (setting, size) in
+            [("loop-data-size", self.policy.data_size), ("base-size", self.policy.base_size)]
+        {
+            if size < block {
+                return Err(PoolError::LessThanABlock { setting, size, block: self.policy.block_size });
+            }
+        }
         Ok(())
     }
 
