@@ -22,7 +22,11 @@ impl Location {
         if !paths.directory().try_exists().map_err(io_error("look for", paths.directory()))? {
             return Err(self.absent());
         }
-        let life = Lock::exclusive(&paths.life_lock(), self.patience)?;
+        let life = match Lock::exclusive(&paths.life_lock(), self.patience) {
+            // Another destroy was at work, and is done.
+            Err(error) if error.is_not_found() => return Err(self.absent()),
+            lock => lock?,
+        };
         let Some(mut pool) = Pool::open_in_any_state(host, self)? else {
             // A setup that died before it wrote anything down, or a destroy that died after it removed that.
             return remove_directory(&paths, life);

@@ -1,10 +1,11 @@
 //! From nothing to an active pool with a base device.
 
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use super::change::NewThin;
 use super::lock::Lock;
-use super::{Activated, Difference, Host, Location, Pool, PoolError, io_error, names, now};
+use super::{Activated, Difference, Host, Location, Paths, Pool, PoolError, io_error, names, now};
 use crate::backing::{LoopFileError, LoopFiles, make_private_directory};
 use crate::catalog::{Catalog, DeviceKind, DeviceState, Durability, Policy, PoolRecord, PoolState};
 use crate::dm::{Removal, Uuid};
@@ -46,8 +47,7 @@ impl Setup {
     pub fn run<'h>(&self, host: &'h Host) -> Result<(Pool<'h>, SetUp), PoolError> {
         let paths = self.location.paths();
         self.check_before(host)?;
-        make_private_directory(paths.directory())?;
-        let life = Lock::exclusive(&paths.life_lock(), self.location.patience)?;
+        let life = self.take_life_lock(&paths)?;
         if let Some(mut pool) = Pool::open_in_any_state(host, &self.location)? {
             if pool.record.state == PoolState::Ready {
                 self.refuse_differences(&pool.record)?;
@@ -68,6 +68,18 @@ impl Setup {
                 Ok(()) => cause,
                 Err(cleanup) => PoolError::CleanUp { cause: cause.into(), cleanup: cleanup.into() },
             }),
+        }
+    }
+
+    /// The lock, in the pool's directory, which may vanish while we wait: who destroys a pool removes both.
+    fn take_life_lock(&self, paths: &Paths) -> Result<Lock, PoolError> {
+        let deadline = Instant::now() + self.location.patience;
+        loop {
+            make_private_directory(paths.directory())?;
+            match Lock::exclusive(&paths.life_lock(), self.location.patience) {
+                Err(error) if error.is_not_found() && Instant::now() < deadline => {}
+                lock => return Ok(lock?),
+            }
         }
     }
 
