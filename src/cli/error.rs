@@ -103,7 +103,7 @@ fn of_pool(error: &PoolError) -> u8 {
         | PoolError::Needed { .. }
         | PoolError::UdevRaces(_) => exit::REFUSED,
         PoolError::TooFull { .. } | PoolError::IdsExhausted => exit::FULL,
-        PoolError::TooSmall { .. } | PoolError::Options(_) => exit::USAGE,
+        PoolError::TooSmall { .. } | PoolError::LessThanABlock { .. } | PoolError::Options(_) => exit::USAGE,
         PoolError::CleanUp { cause, .. } => of_pool(cause),
         _ => exit::FAILED,
     }

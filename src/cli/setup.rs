@@ -53,7 +53,7 @@ fn request(context: &Context, dm: &dyn DeviceMapper) -> Result<Setup, CliError> 
     let (deferred_removal, deferred_deletion) = settings.deferred(dm.versions()?.deferred_removal());
     let policy = Policy {
         data_size: *settings.loop_data_size.get(),
-        metadata_size: *settings.loop_metadata_size.get(),
+        metadata_size: settings.loop_metadata_size.get().bytes(),
         block_size: *settings.block_size.get(),
         base_size: *settings.base_size.get(),
         filesystem: filesystem.unwrap_or(FileSystem::Xfs),

@@ -4,8 +4,8 @@ use super::error::ConfigError;
 use super::settings::{Effective, Given};
 use super::source::Sourced;
 use super::value::{
-    AbsolutePath, AutoBool, FsChoice, LogLevel, LoopDir, MinFreeSpace, MkfsArgs, MountOptions, SettingType,
-    Shape, Timeout,
+    AbsolutePath, AutoBool, FsChoice, LogLevel, LoopDir, MetadataSize, MinFreeSpace, MkfsArgs, MountOptions,
+    SettingType, Shape, Timeout,
 };
 use crate::units::{BlockSize, Bytes, PoolName};
 
@@ -139,7 +139,7 @@ settings! {
         "The directory for the loop files of the pool.";
     loop_data_size: Bytes = ["100G"], "loop-data-size", Some("dm.loopdatasize"),
         "The size of the loop file for data; it is sparse, so it takes room only as it is used.";
-    loop_metadata_size: Bytes = ["2G"], "loop-metadata-size", Some("dm.loopmetadatasize"),
+    loop_metadata_size: MetadataSize = ["2G"], "loop-metadata-size", Some("dm.loopmetadatasize"),
         "The size of the loop file for metadata; it is sparse too.";
     block_size: BlockSize = ["64K"], "block-size", Some("dm.blocksize"),
         "The size of the pool's blocks, fixed for the life of the pool.";

@@ -10,7 +10,7 @@ pub use choice::{AutoBool, FsChoice, LogLevel};
 pub use limit::Timeout;
 pub use list::{MkfsArgs, MountOptions};
 pub use path::{AbsolutePath, LoopDir};
-pub use size::MinFreeSpace;
+pub use size::{MetadataSize, MinFreeSpace};
 
 /// What a TOML value has to be before its text is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,6 +86,16 @@ mod tests {
     }
 
     #[test]
+    fn metadata_that_the_kernel_could_not_use_is_refused() {
+        for text in ["2M", "2097152", "15.8G", "17045913600"] {
+            assert!(MetadataSize::parse(text).is_ok(), "{text}");
+        }
+        for text in ["", "0", "2097151", "17045913601", "16G"] {
+            assert_eq!(MetadataSize::parse(text), Err(None), "{text}");
+        }
+    }
+
+    #[test]
     fn a_path_never_climbs() {
         for text in ["", "relative", "/var/../etc", "/a\nb"] {
             assert_eq!(AbsolutePath::parse(text), Err(None), "{text}");
@@ -99,6 +109,7 @@ mod tests {
             round_trips::<AutoBool>(&text);
             round_trips::<Bytes>(&text);
             round_trips::<BlockSize>(&text);
+            round_trips::<MetadataSize>(&text);
             round_trips::<PoolName>(&text);
             round_trips::<AbsolutePath>(&text);
             round_trips::<MountOptions>(&text);

@@ -50,8 +50,17 @@ fn run(command: &mut Command) -> Result<(), FsError> {
         return Ok(());
     }
     let said = [output.stderr, output.stdout].concat();
-    let output_text = String::from_utf8_lossy(&said).trim().replace('\n', "; ");
-    Err(FsError::Tool { command: told, status: output.status, output: output_text })
+    Err(FsError::Tool {
+        command: told,
+        status: output.status,
+        output: reason(&String::from_utf8_lossy(&said)),
+    })
+}
+
+/// What a tool said, in one line, without the page of usage that mkfs.xfs adds to its reason.
+fn reason(said: &str) -> String {
+    let reason = said.split("Usage:").next().filter(|reason| !reason.trim().is_empty());
+    reason.unwrap_or(said).trim().replace('\n', "; ")
 }
 
 fn find_tool(kind: FileSystem) -> Result<PathBuf, FsError> {

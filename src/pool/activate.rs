@@ -47,6 +47,10 @@ impl Pool<'_> {
 
     pub(super) fn activate_under_lock(&mut self) -> Result<Activated, PoolError> {
         match self.active()? {
+            Some(info) if info.live && info.suspended => {
+                self.host.dm.resume(&self.device, Visibility::Internal)?;
+                return Ok(Activated::Now);
+            }
             Some(info) if info.live => return Ok(Activated::Already),
             // Left by an activation that was killed between its two halves.
             Some(_) => drop(self.host.dm.remove(&self.device, Removal::Now)?),

@@ -2,11 +2,17 @@
 
 use std::io;
 use std::path::Path;
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
 
 use super::lock::Lock;
 use super::{Host, Location, Pool, PoolError, io_error};
 use crate::catalog::{Catalog, PoolState};
 use crate::dm::Removal;
+
+/// Between two tries to remove nodes that are open: nothing tells when they no longer are.
+const BUSY_PAUSE: Duration = Duration::from_millis(50);
 
 impl Location {
     /// Destroys the pool, however far its life has come. Refused while anything in it is in use. A destroy that was
@@ -16,12 +22,19 @@ impl Location {
         if !paths.directory().try_exists().map_err(io_error("look for", paths.directory()))? {
             return Err(self.absent());
         }
-        let life = Lock::exclusive(&paths.life_lock(), self.patience)?;
+        let life = match Lock::exclusive(&paths.life_lock(), self.patience) {
+            // Another destroy was at work, and is done.
+            Err(error) if error.is_not_found() => return Err(self.absent()),
+            lock => lock?,
+        };
         let Some(mut pool) = Pool::open_in_any_state(host, self)? else {
             // A setup that died before it wrote anything down, or a destroy that died after it removed that.
             return remove_directory(&paths, life);
         };
-        pool.refuse_if_in_use()?;
+        // What a half-made or half-destroyed pool has open is what its dead maker left: clearing waits for it.
+        if pool.record.state == PoolState::Ready {
+            pool.refuse_if_in_use()?;
+        }
         pool.clear()?;
         pool.remove_directory(life)
     }
@@ -32,11 +45,13 @@ impl Pool<'_> {
     /// says that the pool is being destroyed.
     pub(super) fn clear(&mut self) -> Result<(), PoolError> {
         let _change = Lock::exclusive(&self.paths.change_lock(), self.patience)?;
+        // A device of the pool's name that is somebody else's is refused while the pool is still whole.
+        self.active()?;
         if self.record.state == PoolState::Ready {
             self.catalog.set_pool_state(PoolState::Destroying)?;
             self.record.state = PoolState::Destroying;
         }
-        self.remove_nodes(Removal::Now)?;
+        self.remove_nodes_patiently()?;
         self.record.files.remove()?;
         if let Some(directory) = self.record.files.data.parent() {
             remove_if_empty(directory)?;
@@ -45,6 +60,25 @@ impl Pool<'_> {
             remove_if_there(&file)?;
         }
         Ok(())
+    }
+
+    /// Removes every node of the pool, and waits for who has one open: a mkfs outlives the setup that started it and
+    /// was killed.
+    fn remove_nodes_patiently(&self) -> Result<(), PoolError> {
+        let deadline = Instant::now() + self.patience;
+        loop {
+            match self.remove_nodes(Removal::Now) {
+                Err(PoolError::Dm(error)) if error.errno() == Some(Errno::EBUSY) => {
+                    if Instant::now() >= deadline {
+                        // Names the device and who may have it.
+                        self.refuse_if_in_use()?;
+                        return Err(error.into());
+                    }
+                }
+                result => return result,
+            }
+            std::thread::sleep(BUSY_PAUSE);
+        }
     }
 
     /// Removes the pool's directory.
@@ -83,9 +117,11 @@ fn remove_if_there(path: &Path) -> Result<(), PoolError> {
     }
 }
 
+/// Removes a directory unless somebody keeps something in it, or has mounted something there.
 fn remove_if_empty(path: &Path) -> Result<(), PoolError> {
+    use io::ErrorKind::{DirectoryNotEmpty, NotFound, ResourceBusy};
     match std::fs::remove_dir(path) {
-        Err(error) if !matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::DirectoryNotEmpty) => {
+        Err(error) if !matches!(error.kind(), NotFound | DirectoryNotEmpty | ResourceBusy) => {
             Err(io_error("remove", path)(error))
         }
         _ => Ok(()),

@@ -9,7 +9,7 @@ impl Pool<'_> {
     /// Gives a device its node. One that has it already keeps it.
     pub(super) fn activate_device(&self, device: &Device) -> Result<dm::Info, PoolError> {
         let uuid = self.uuid_of(device.id);
-        match self.ours(&device.node, &uuid)? {
+        match self.host.find_ours(&device.node, &uuid)? {
             Some(info) if info.live => return Ok(info),
             // Left by a creation that was killed between its two halves.
             Some(_) => drop(self.host.dm.remove(&device.node, Removal::Now)?),
@@ -46,7 +46,7 @@ impl Pool<'_> {
 
     /// What the kernel knows of a device, if it is active.
     pub(super) fn active_device(&self, device: &Device) -> Result<Option<dm::Info>, PoolError> {
-        self.ours(&device.node, &self.uuid_of(device.id))
+        self.host.find_ours(&device.node, &self.uuid_of(device.id))
     }
 
     /// How a device's removal is to be tried when nobody insists.

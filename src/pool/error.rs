@@ -43,6 +43,16 @@ pub enum PoolError {
         /// What differs.
         differences: Vec<Difference>,
     },
+    /// A pool or a base without a single whole block.
+    #[error("{setting} can't be {size}: that is less than one block of {block}")]
+    LessThanABlock {
+        /// The setting.
+        setting: &'static str,
+        /// What was asked for.
+        size: Bytes,
+        /// The pool's blocks.
+        block: BlockSize,
+    },
     /// A device-mapper device has the name, and is not ours.
     #[error(
         "the device-mapper device {name} is not this pool's: its uuid is {found}, this pool's would be {expected}; remove it, or use another pool name"

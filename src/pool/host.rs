@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::PoolError;
 use crate::backing::{LoopDevices, SystemLoops};
 use crate::dm::{self, DeviceMapper, Kernel};
 use crate::fs::{FileSystems, SystemFileSystems};
@@ -25,5 +26,15 @@ impl Host {
             loops: Arc::new(SystemLoops),
             fs: Arc::new(SystemFileSystems),
         })
+    }
+
+    /// A device-mapper device that must have this uuid if it is there at all: any other is somebody else's.
+    pub(super) fn find_ours(&self, name: &dm::Name, uuid: &dm::Uuid) -> Result<Option<dm::Info>, PoolError> {
+        let Some(info) = self.dm.find(name)? else { return Ok(None) };
+        if info.uuid.as_deref() == Some(uuid.as_str()) {
+            return Ok(Some(info));
+        }
+        let found = info.uuid.unwrap_or_else(|| "none".to_owned());
+        Err(PoolError::Foreign { name: name.clone(), expected: uuid.clone(), found })
     }
 }

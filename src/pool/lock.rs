@@ -46,6 +46,13 @@ pub enum LockError {
     },
 }
 
+impl LockError {
+    /// Whether the directory of the lock has gone.
+    pub(super) fn is_not_found(&self) -> bool {
+        matches!(self, Self::File { source, .. } if source.kind() == io::ErrorKind::NotFound)
+    }
+}
+
 impl Lock {
     /// Takes the lock for oneself, waiting for it at most this long.
     pub fn exclusive(path: &Path, timeout: Duration) -> Result<Self, LockError> {

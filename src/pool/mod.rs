@@ -116,22 +116,12 @@ impl<'h> Pool<'h> {
     /// The pool's own device-mapper device, if it is active. A device of that name that isn't this pool's is an
     /// error: nothing may be done to it.
     fn active(&self) -> Result<Option<dm::Info>, PoolError> {
-        self.ours(&self.device, &dm::Uuid::of_pool(&self.record.uuid))
+        self.host.find_ours(&self.device, &dm::Uuid::of_pool(&self.record.uuid))
     }
 
     /// The pool's own device, which must be active.
     fn must_be_active(&self) -> Result<dm::Info, PoolError> {
         self.active()?.filter(|info| info.live).ok_or_else(|| PoolError::NotActive(self.name.to_string()))
-    }
-
-    /// A device-mapper device that must be ours if it is there at all.
-    fn ours(&self, name: &dm::Name, uuid: &dm::Uuid) -> Result<Option<dm::Info>, PoolError> {
-        let Some(info) = self.host.dm.find(name)? else { return Ok(None) };
-        if info.uuid.as_deref() == Some(uuid.as_str()) {
-            return Ok(Some(info));
-        }
-        let found = info.uuid.unwrap_or_else(|| "none".to_owned());
-        Err(PoolError::Foreign { name: name.clone(), expected: uuid.clone(), found })
     }
 }
 

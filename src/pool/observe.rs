@@ -1,6 +1,7 @@
 //! Reading a pool's status, without touching a file system in it and without waiting for anything.
 
 use std::fs::File;
+use std::io::ErrorKind::NotFound;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -12,7 +13,7 @@ use super::{Host, Location, Pool, PoolError};
 use crate::backing::FileSpace;
 use crate::catalog::{PoolRecord, PoolState};
 use crate::dm::{self, DeviceNumber, PoolStatus, PoolUsage, Superblock, SuperblockError, Table};
-use crate::units::DataBlocks;
+use crate::units::{Bytes, DataBlocks, TransactionId};
 
 impl Location {
     /// The pool's status, whatever state it is in. What can't be read is told as a problem, never left out.
@@ -47,20 +48,23 @@ impl Pool<'_> {
         }
         status.state = match (self.record.state, self.active()) {
             (PoolState::SettingUp | PoolState::Destroying, _) => State::HalfSetUp,
-            (PoolState::Ready, Ok(Some(info))) if info.live => State::Active,
+            (PoolState::Ready, Ok(Some(info))) if info.live => {
+                status.problems.extend(info.suspended.then_some(Problem::Suspended));
+                State::Active
+            }
             (PoolState::Ready, Ok(_)) => State::Inactive,
             (PoolState::Ready, Err(error)) => {
                 status.problems.push(Problem::StatusUnreadable { why: error.to_string() });
                 State::Inactive
             }
         };
-        self.missing_files(status);
+        self.damaged_files(status);
         match status.state {
             State::Active => match self.live() {
                 Ok(live) => status.live = Some(live),
                 Err(error) => status.problems.push(Problem::StatusUnreadable { why: error.to_string() }),
             },
-            State::Inactive => status.problems.extend(self.superblock_problem()),
+            State::Inactive => status.problems.extend(self.superblock_problem(status.known.as_ref())),
             State::Absent | State::HalfSetUp => {}
         }
         // A change that an earlier process made and could not write down is no mismatch: the next command does.
@@ -124,20 +128,36 @@ impl Pool<'_> {
         intent.is_some_and(|intent| intent.before.next() == figures.transaction_id)
     }
 
-    fn missing_files(&self, status: &mut Status) {
-        for path in [&self.record.files.data, &self.record.files.metadata] {
-            if status.state != State::HalfSetUp && matches!(path.try_exists(), Ok(false)) {
-                status.problems.push(Problem::LoopFileMissing { path: path.clone() });
-            }
+    /// Loop files that are gone or were cut short. A half-made pool may not have them yet.
+    fn damaged_files(&self, status: &mut Status) {
+        if status.state == State::HalfSetUp {
+            return;
         }
+        let PoolRecord { files, policy, .. } = &self.record;
+        for (path, expected) in [(&files.data, policy.data_size), (&files.metadata, policy.metadata_size)] {
+            let path = path.clone();
+            status.problems.extend(match path.metadata().map(|metadata| Bytes(metadata.len())) {
+                Err(error) if error.kind() == NotFound => Some(Problem::LoopFileMissing { path }),
+                Ok(found) if found < expected => Some(Problem::LoopFileShort { path, expected, found }),
+                // What can't be asked for its length is told with the room left there.
+                _ => None,
+            });
+        }
+    }
+
+    /// Two transaction ids that differ, unless an intent is there: what it is about explains one step.
+    fn mismatch(&self, expected: TransactionId, found: TransactionId) -> Option<Problem> {
+        let explained = matches!(self.catalog.intent(), Ok(Some(intent)) if intent.before.next() == found);
+        (expected != found && !explained).then_some(Problem::TransactionMismatch { expected, found })
     }
 
     /// What an activation would stumble over. A file that can't be opened is told as missing already, or is none of
     /// the superblock's faults.
-    fn superblock_problem(&self) -> Option<Problem> {
+    fn superblock_problem(&self, known: Option<&Known>) -> Option<Problem> {
         let file = File::open(&self.record.files.metadata).ok()?;
         match Superblock::read(file) {
-            Ok(_) => None,
+            Ok(superblock) if superblock.needs_check => Some(Problem::NeedsCheck),
+            Ok(superblock) => self.mismatch(known?.transaction_id, superblock.transaction_id),
             Err(SuperblockError::Empty) => Some(Problem::SuperblockDamaged { all_zero: true }),
             Err(SuperblockError::Read(error)) => Some(Problem::StatusUnreadable { why: error.to_string() }),
             Err(_) => Some(Problem::SuperblockDamaged { all_zero: false }),

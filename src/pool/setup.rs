@@ -1,13 +1,14 @@
 //! From nothing to an active pool with a base device.
 
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use super::change::NewThin;
 use super::lock::Lock;
-use super::{Activated, Difference, Host, Location, Pool, PoolError, io_error, names, now};
+use super::{Activated, Difference, Host, Location, Paths, Pool, PoolError, io_error, names, now};
 use crate::backing::{LoopFileError, LoopFiles, make_private_directory};
 use crate::catalog::{Catalog, DeviceKind, DeviceState, Durability, Policy, PoolRecord, PoolState};
-use crate::dm::Removal;
+use crate::dm::{Removal, Uuid};
 use crate::fs::FileSystem;
 use crate::units::{Bytes, TransactionId};
 
@@ -46,8 +47,7 @@ impl Setup {
     pub fn run<'h>(&self, host: &'h Host) -> Result<(Pool<'h>, SetUp), PoolError> {
         let paths = self.location.paths();
         self.check_before(host)?;
-        make_private_directory(paths.directory())?;
-        let life = Lock::exclusive(&paths.life_lock(), self.location.patience)?;
+        let life = self.take_life_lock(&paths)?;
         if let Some(mut pool) = Pool::open_in_any_state(host, &self.location)? {
             if pool.record.state == PoolState::Ready {
                 self.refuse_differences(&pool.record)?;
@@ -71,11 +71,32 @@ impl Setup {
         }
     }
 
+    /// The lock, in the pool's directory, which may vanish while we wait: who destroys a pool removes both.
+    fn take_life_lock(&self, paths: &Paths) -> Result<Lock, PoolError> {
+        let deadline = Instant::now() + self.location.patience;
+        loop {
+            make_private_directory(paths.directory())?;
+            match Lock::exclusive(&paths.life_lock(), self.location.patience) {
+                Err(error) if error.is_not_found() && Instant::now() < deadline => {}
+                lock => return Ok(lock?),
+            }
+        }
+    }
+
     /// What can be refused before anything is touched.
     fn check_before(&self, host: &Host) -> Result<(), PoolError> {
         let sync = host.dm.udev_sync();
         if sync.races() && !self.ignore_udev_races {
             return Err(PoolError::UdevRaces(sync));
+        }
+        // The kernel would say EINVAL to either, and not why.
+        let block = self.policy.block_size.bytes();
+        for (setting, size) in
+            [("loop-data-size", self.policy.data_size), ("base-size", self.policy.base_size)]
+        {
+            if size < block {
+                return Err(PoolError::LessThanABlock { setting, size, block: self.policy.block_size });
+            }
         }
         Ok(())
     }
@@ -120,6 +141,8 @@ impl Setup {
                 return Err(LoopFileError::Exists(path.clone()).into());
             }
         }
+        // A device of the pool's name that is somebody else's is refused before a byte is written.
+        host.find_ours(&names::pool_device(&self.location.name)?, &Uuid::of_pool(&record.uuid))?;
         let mut catalog = Catalog::create(&self.location.paths().catalog())?;
         catalog.begin_pool(&record)?;
         Pool::new(host, &self.location, catalog, record)
@@ -137,8 +160,6 @@ impl Setup {
 
 /// Makes what was written down.
 fn make(pool: &mut Pool<'_>) -> Result<(), PoolError> {
-    // A device of the pool's name that is somebody else's is refused before a byte is written.
-    pool.active()?;
     let policy = pool.record.policy.clone();
     pool.record.files.create(policy.data_size, policy.metadata_size)?;
     pool.load()?;

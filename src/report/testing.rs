@@ -84,6 +84,8 @@ pub(super) fn every_status() -> Vec<Status> {
         Problem::SuperblockDamaged { all_zero: true },
         Problem::SuperblockDamaged { all_zero: false },
         Problem::LoopFileMissing { path: path() },
+        Problem::LoopFileShort { path: path(), expected: total, found: free },
+        Problem::Suspended,
         Problem::HostNearlyFull { path: path(), available },
         Problem::HostRoomUnknown { path: path() },
         Problem::Overcommitted { path: path(), free, available },

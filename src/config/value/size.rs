@@ -23,6 +23,41 @@ impl SettingType for Bytes {
     }
 }
 
+/// The size of a pool's metadata, within what the kernel can use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MetadataSize(Bytes);
+
+impl MetadataSize {
+    /// What the kernel's documentation gives as the least.
+    const MIN: Bytes = Bytes::mib(2);
+    /// The kernel's index has 255 entries for 16320 blocks each (`THIN_METADATA_MAX_SECTORS`); it opens a larger
+    /// device and never uses the rest.
+    const MAX: Bytes = Bytes(255 * 16_320 * 4096);
+
+    /// The size in bytes.
+    #[must_use]
+    pub fn bytes(self) -> Bytes {
+        self.0
+    }
+}
+
+impl SettingType for MetadataSize {
+    const SHAPE: Shape = Shape::TextOrNumber;
+
+    fn allowed() -> String {
+        format!("a size from 2M to {} bytes, just below 15.875G (the kernel's rule)", Self::MAX.0)
+    }
+
+    fn parse(text: &str) -> Result<Self, Option<String>> {
+        let size: Bytes = text.parse().map_err(|_| None)?;
+        if (Self::MIN..=Self::MAX).contains(&size) { Ok(Self(size)) } else { Err(None) }
+    }
+
+    fn show(&self) -> String {
+        short_size(self.0)
+    }
+}
+
 /// A size in the largest unit that says it exactly: `10G`, `65537`.
 fn short_size(size: Bytes) -> String {
     for (power, unit) in [(50, "P"), (40, "T"), (30, "G"), (20, "M"), (10, "K")] {

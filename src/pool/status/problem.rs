@@ -83,6 +83,17 @@ pub enum Problem {
         /// Where it should be.
         path: PathBuf,
     },
+    /// A loop file was cut short.
+    LoopFileShort {
+        /// Which.
+        path: PathBuf,
+        /// How long it was made.
+        expected: Bytes,
+        /// How long it is.
+        found: Bytes,
+    },
+    /// Somebody suspended the pool: whatever is written or read waits.
+    Suspended,
     /// The file system under a loop file is nearly full.
     HostNearlyFull {
         /// The loop file.
@@ -133,6 +144,8 @@ impl Problem {
             | Self::TransactionMismatch { .. }
             | Self::SuperblockDamaged { .. }
             | Self::LoopFileMissing { .. }
+            | Self::LoopFileShort { .. }
+            | Self::Suspended
             | Self::HostNearlyFull { .. }
             | Self::StatusUnreadable { .. } => Severity::Critical,
         }
@@ -155,6 +168,8 @@ impl Problem {
             Self::TransactionMismatch { .. } => "transaction_mismatch",
             Self::SuperblockDamaged { .. } => "superblock_damaged",
             Self::LoopFileMissing { .. } => "loop_file_missing",
+            Self::LoopFileShort { .. } => "loop_file_short",
+            Self::Suspended => "suspended",
             Self::HostNearlyFull { .. } => "host_nearly_full",
             Self::HostRoomUnknown { .. } => "host_room_unknown",
             Self::Overcommitted { .. } => "overcommitted",
@@ -231,6 +246,17 @@ impl Problem {
                 "The loop file {} is missing. Mount the file system it lies on, or put the file back, then \
                  `{activate}`.",
                 path.display()
+            ),
+            Self::LoopFileShort { path, expected, found } => format!(
+                "The loop file {} is {} long and was made {} long: what lay behind is lost. Stop the containers, \
+                 `{deactivate}`, and put back a copy of both loop files, then `{activate}`.",
+                path.display(),
+                size(found),
+                size(expected),
+            ),
+            Self::Suspended => format!(
+                "The pool is suspended: whatever reads or writes in it waits. Should nobody be at work on it, \
+                 `{activate}` resumes it."
             ),
             Self::HostNearlyFull { path, available } => format!(
                 "The file system under {} has only {} left; when it is full, writes into the pool fail. Free room \
