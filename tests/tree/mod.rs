@@ -151,6 +151,14 @@ fn make_what_only_root_can(root: &Path) {
     xattr::set(root.join("a/large"), "trusted.odd=%name", b"line\nline\0\xff").unwrap();
     xattr::set(root.join("a/b"), "trusted.of.directory", b"value").unwrap();
     xattr::set(root.join("dangling"), "trusted.of.link", b"value").unwrap();
+    // user::rwx, user:1000:rwx, group::r-x, mask::rwx, other::---. New files inherit it, and must not in a copy.
+    let acl = "02000000 01000700ffffffff 02000700e8030000 04000500ffffffff 10000700ffffffff 20000000ffffffff";
+    let acl = hex::decode(acl.replace(' ', "")).unwrap();
+    match xattr::set(root.join("a/b"), "system.posix_acl_default", &acl) {
+        // Not every file system of a host has them; those of the test machine do.
+        Err(error) if error.kind() != std::io::ErrorKind::Unsupported => panic!("{error}"),
+        _ => {}
+    }
     // cap_net_raw+ep.
     let capability = [1, 0, 0, 2, 0, 0x20, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
     xattr::set(root.join("a/large"), "security.capability", &capability).unwrap();
