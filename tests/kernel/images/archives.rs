@@ -29,6 +29,8 @@ impl OciLayout {
         tree::make(&lower);
         // In a layer this name would be a whiteout.
         fs::remove_file(lower.join(".wh.kept")).unwrap();
+        // GNU tar writes such a name in a way of its own, and umoci takes that for the name.
+        xattr::remove(lower.join("a/large"), "trusted.odd=%name").unwrap();
         tree::run(Command::new("touch").args(["-d", "2001-02-03 04:05:06.8"]).arg(&lower));
         make_upper(&upper);
         let layers: Vec<PathBuf> = [&lower, &upper]
