@@ -102,7 +102,7 @@ fn of_pool(error: &PoolError) -> u8 {
         | PoolError::NameTaken { .. }
         | PoolError::Needed { .. }
         | PoolError::UdevRaces(_) => exit::REFUSED,
-        PoolError::TooFull { .. } | PoolError::IdsExhausted => exit::FULL,
+        PoolError::TooFull { .. } | PoolError::RanFull(_) | PoolError::IdsExhausted => exit::FULL,
         PoolError::TooSmall { .. } | PoolError::LessThanABlock { .. } | PoolError::Options(_) => exit::USAGE,
         PoolError::CleanUp { cause, .. } => of_pool(cause),
         _ => exit::FAILED,

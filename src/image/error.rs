@@ -182,6 +182,13 @@ pub enum UnpackError {
     },
 }
 
+impl UnpackError {
+    /// Whether the kernel refused something that an honest archive may ask for.
+    pub(super) fn is_of_the_system(&self) -> bool {
+        matches!(self, Self::System { .. } | Self::Xattr { .. } | Self::Root { .. } | Self::DirectoryTimes(_))
+    }
+}
+
 /// What to do about an errno, where there is something to do.
 fn advice(errno: Errno) -> &'static str {
     match errno {

@@ -31,6 +31,11 @@ pub trait LayerDraft {
     type Error;
     /// Where it is mounted.
     fn root(&self) -> &Path;
+    /// What is wrong with the store, where that explains why a write failed better than the file system's errno does:
+    /// a full pool looks like a broken disk from there.
+    fn diagnosis(&self) -> Option<Self::Error> {
+        None
+    }
     /// Makes the layer durable and known by its chain id. If another import finished the same layer meanwhile, drops
     /// this one.
     fn commit(self, layer: &LayerRecord) -> Result<(), Self::Error>;
@@ -183,9 +188,9 @@ impl<S: LayerStore> Importer<'_, S> {
         }
         let known = layer.diff.is_some();
         let draft = self.store.draft(parent.as_ref()).map_err(place.store())?;
-        let filled = self.fill(layer, draft.root()).map_err(|error| {
-            let Position { number, count, diff } = place;
-            ImportError::Layer { number, count, diff, error }
+        let filled = self.fill(layer, draft.root()).map_err(|error| match draft.diagnosis() {
+            Some(cause) if error.is_of_the_system() => place.store()(cause),
+            _ => ImportError::Layer { number: place.number, count: place.count, diff: place.diff, error },
         });
         let record = filled.map(|(diff, unpacked)| {
             let chain = ChainId::of(parent.as_ref(), &diff);

@@ -27,6 +27,7 @@ pub(super) const SELINUX: &[u8] = b"security.selinux";
 /// which saves two journalled changes for most files. Returns how many attributes were left out.
 pub(super) fn apply_open(file: &File, stat: &FileStat, entry: &Entry) -> Result<u64, Problem> {
     let (uid, gid) = owner(entry)?;
+    strip(entry, file.list_xattr(), |name| file.remove_xattr(name))?;
     let same_owner = (stat.st_uid, stat.st_gid) == (uid.as_raw(), gid.as_raw());
     if !same_owner {
         fchown(file, Some(uid), Some(gid)).doing("set its owner")?;
@@ -44,6 +45,8 @@ pub(super) fn apply_named(directory: &OwnedFd, name: &[u8], entry: &Entry) -> Re
     let path = as_path(name);
     fchownat(directory, path, Some(uid), Some(gid), AtFlags::AT_SYMLINK_NOFOLLOW).doing("set its owner")?;
     if entry.kind != Kind::Symlink {
+        let full = through_descriptor(directory, name);
+        strip(entry, xattr::list(&full), |name| xattr::remove(&full, name))?;
         // It isn't a link: this program has just made it.
         let mode = Mode::from_bits_truncate(entry.mode);
         fchmodat(directory, path, mode, FchmodatFlags::FollowSymlink).doing("set its mode")?;
@@ -81,6 +84,30 @@ fn owner(entry: &Entry) -> Result<(Uid, Gid), Refusal> {
     Ok((Uid::from_raw(number(entry.uid)?), Gid::from_raw(number(entry.gid)?)))
 }
 
+/// Takes away the attributes that the entry doesn't have: those of a lower layer's directory, whose attributes the
+/// image specification wants replaced, and the access control list that a new file inherits from its directory.
+fn strip(
+    entry: &Entry,
+    there: io::Result<xattr::XAttrs>,
+    remove: impl Fn(&OsStr) -> io::Result<()>,
+) -> Result<(), Problem> {
+    // A file system without attributes has none to take away; one that fails will say so when it is written to.
+    let Ok(there) = there else { return Ok(()) };
+    for name in there {
+        let name = name.as_bytes();
+        // What is in `security` is the host's own, but for capabilities.
+        let foreign = name.starts_with(b"security.") && name != b"security.capability";
+        if !foreign && !entry.xattrs.iter().any(|(kept, _)| kept == name) {
+            remove(OsStr::from_bytes(name)).map_err(|error| xattr_problem(name, &error))?;
+        }
+    }
+    Ok(())
+}
+
+fn xattr_problem(name: &[u8], error: &io::Error) -> Problem {
+    Problem::Xattr(name.to_vec(), error.raw_os_error().map_or(Errno::EINVAL, Errno::from_raw))
+}
+
 fn xattrs(entry: &Entry, set: impl Fn(&OsStr, &[u8]) -> io::Result<()>) -> Result<u64, Problem> {
     let mut skipped = 0;
     for (name, value) in &entry.xattrs {
@@ -92,9 +119,7 @@ fn xattrs(entry: &Entry, set: impl Fn(&OsStr, &[u8]) -> io::Result<()>) -> Resul
         if name.contains(&0) || dot.is_none_or(|dot| dot == 0 || dot + 1 == name.len()) {
             return Err(Refusal::BadXattrName.into());
         }
-        set(OsStr::from_bytes(name), value).map_err(|error| {
-            Problem::Xattr(name.clone(), error.raw_os_error().map_or(Errno::EINVAL, Errno::from_raw))
-        })?;
+        set(OsStr::from_bytes(name), value).map_err(|error| xattr_problem(name, &error))?;
     }
     Ok(skipped)
 }

@@ -84,6 +84,10 @@ impl LayerDraft for Draft<'_> {
         Draft::root(self)
     }
 
+    fn diagnosis(&self) -> Option<PoolError> {
+        Draft::diagnosis(self)
+    }
+
     fn commit(self, layer: &LayerRecord) -> Result<(), PoolError> {
         let parent = layer.parent.map(|parent| parent.to_string());
         let content = layer.unpacked.as_ref().map_or(Bytes(0), |unpacked| Bytes(unpacked.bytes));

@@ -51,7 +51,7 @@ impl<'h> Pool<'h> {
     }
 
     /// The pool's numbers, if it can be changed at all.
-    fn usage(&self) -> Result<PoolUsage, PoolError> {
+    pub(super) fn usage(&self) -> Result<PoolUsage, PoolError> {
         let unusable = |what| PoolError::Unusable { pool: self.name.to_string(), what };
         match self.host.dm.pool_status(&self.device)? {
             PoolStatus::Fail | PoolStatus::Error => Err(unusable("it has failed")),

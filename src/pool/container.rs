@@ -38,18 +38,19 @@ pub struct ContainerStatus {
 impl Pool<'_> {
     /// Makes a container of an image.
     pub fn create_container(&mut self, new: &NewContainer) -> Result<Container, PoolError> {
-        let image = self.image(&new.image)?;
+        let name = new.name.clone().map_or_else(|| made_up_name(&new.image), Ok)?;
+        let node = names::container_device(&self.name, &name)?;
+        self.free_name(&name, &node)?;
+        let mut change = self.change()?;
+        // Under the lock: an image that is being removed must not get a container on its way out.
+        let image = change.pool.image(&new.image)?;
         let size = new.size.unwrap_or(image.device.size);
         if size < image.device.size {
             return Err(PoolError::TooSmall { asked: size, image: image.device.size });
         }
-        let name = new.name.clone().map_or_else(|| made_up_name(&new.image), Ok)?;
-        let node = names::container_device(&self.name, &name)?;
         let is_larger = size > image.device.size;
         let becomes = if is_larger { DeviceState::Draft } else { DeviceState::Ready };
         let thin = NewThin { kind: DeviceKind::Container, origin: Some(&image.device), size, becomes };
-
-        let mut change = self.change()?;
         change.pool.refuse_taken_name(&name, &node)?;
         let device = change.create(
             &thin,
@@ -206,6 +207,16 @@ impl Pool<'_> {
             return Ok(());
         }
         Err(PoolError::Mounted { what: format!("the container '{}'", container.name), at })
+    }
+
+    /// Frees a name that is only kept by a container nobody needs any more: one whose creation was killed, or one that
+    /// was removed while it was in use and has been closed since.
+    fn free_name(&mut self, name: &ContainerName, node: &dm::Name) -> Result<(), PoolError> {
+        let unfinished = self.catalog.container(name.as_str())?.map(|container| container.device);
+        for device in [unfinished, self.catalog.device_by_node(node)?].into_iter().flatten() {
+            self.reap_one(&device)?;
+        }
+        Ok(())
     }
 
     fn refuse_taken_name(&self, name: &ContainerName, node: &dm::Name) -> Result<(), PoolError> {

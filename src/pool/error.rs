@@ -146,6 +146,11 @@ pub enum PoolError {
         /// The same as a share.
         percent: Percent,
     },
+    /// There was enough when it began.
+    #[error(
+        "the pool '{0}' ran out of data space; what was half made is removed again. Remove containers or images, or set up a larger pool"
+    )]
+    RanFull(String),
     /// All ids are taken.
     #[error("all {} thin device ids of the pool are in use", u64::from(DeviceId::MAX.get()) + 1)]
     IdsExhausted,

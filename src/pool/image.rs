@@ -54,12 +54,12 @@ impl Pool<'_> {
 
     /// Removes an image, and every layer that no other image and no container needs.
     pub fn remove_image(&mut self, name: &ImageName) -> Result<(), PoolError> {
-        self.image(name)?;
-        let containers = self.catalog.dependents(name.as_str())?;
+        let change = self.change()?;
+        change.pool.image(name)?;
+        let containers = change.pool.catalog.dependents(name.as_str())?;
         if !containers.is_empty() {
             return Err(PoolError::Needed { image: name.to_string(), containers });
         }
-        let change = self.change()?;
         let unneeded = change.pool.catalog.remove_image(name.as_str())?;
         drop(change);
         for id in unneeded {

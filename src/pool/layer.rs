@@ -6,7 +6,7 @@ use super::change::NewThin;
 use super::lock::Lock;
 use super::{Host, Location, Pool, PoolError, names};
 use crate::catalog::{Device, DeviceKind, DeviceState, Layer};
-use crate::dm::Removal;
+use crate::dm::{Mode, PoolStatus, Removal};
 use crate::fs::Detached;
 use crate::units::Bytes;
 
@@ -72,6 +72,17 @@ impl Draft<'_> {
         self.mount.as_ref().map_or(Path::new("/nonexistent"), Detached::root)
     }
 
+    /// Whether the pool is why writing failed: the file system on a full pool knows only of I/O errors.
+    #[must_use]
+    pub fn diagnosis(&self) -> Option<PoolError> {
+        match self.pool.host.dm.pool_status(&self.pool.device) {
+            Ok(PoolStatus::Working(usage)) if usage.mode == Mode::OutOfDataSpace => {
+                Some(PoolError::RanFull(self.pool.name.to_string()))
+            }
+            _ => self.pool.usage().err(),
+        }
+    }
+
     /// Makes the layer durable and known. If another import made the same one meanwhile, this one is discarded.
     pub fn commit(
         mut self,
@@ -81,7 +92,7 @@ impl Draft<'_> {
         content: Bytes,
     ) -> Result<(), PoolError> {
         if let Some(mount) = self.mount.take() {
-            mount.close()?;
+            mount.close().map_err(|error| self.diagnosis().unwrap_or(error.into()))?;
         }
         self.pool.deactivate_device(&self.device, Removal::Now)?;
         let layer = Layer {

@@ -23,8 +23,12 @@ impl Pool<'_> {
 
     /// Frees one device, unless somebody works on it or uses it.
     pub(super) fn reap_one(&mut self, device: &Device) -> Result<(), PoolError> {
-        // A draft's maker holds its lock for as long as it lives.
-        let Some(lock) = Lock::try_exclusive(&self.paths.device_lock(device.id))? else { return Ok(()) };
+        // A draft's maker holds its lock for as long as it lives, and has it before it lets the pool's go: asked
+        // outside of that one, a draft that its maker is just about to lock would look like one nobody works on.
+        let change = self.change()?;
+        let lock = Lock::try_exclusive(&change.pool.paths.device_lock(device.id))?;
+        drop(change);
+        let Some(lock) = lock else { return Ok(()) };
         // It may have been finished, or freed by somebody else, since it was listed.
         let current = self.catalog.device(device.id)?;
         if !current.is_some_and(|now| matches!(now.state, DeviceState::Draft | DeviceState::Deleted)) {

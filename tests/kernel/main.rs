@@ -7,3 +7,5 @@ mod images;
 mod lifecycle;
 mod status;
 mod support;
+#[path = "../tree/mod.rs"]
+mod tree;

@@ -1,9 +1,11 @@
 //! A pool of its own for every test.
 
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -35,6 +37,27 @@ impl Bench {
         let bench = Self::new();
         bench.ok(SMALL);
         bench
+    }
+
+    /// A small pool with this file system.
+    pub fn with_file_system(fs: &str) -> Self {
+        let bench = Self::new();
+        bench.ok(SMALL.map(|argument| if argument == "ext4" { fs } else { argument }));
+        bench
+    }
+
+    /// A small pool with an image that has one file, called `file`.
+    pub fn with_image(image: &str) -> Self {
+        Self::with_pool().and_image(image)
+    }
+
+    /// The same, where there is a pool already.
+    pub fn and_image(self, image: &str) -> Self {
+        let tree = self.beside(image);
+        std::fs::create_dir(&tree).expect("a directory");
+        std::fs::write(tree.join("file"), "of the image").expect("a file");
+        self.ok(importing(image, &tree));
+        self
     }
 
     /// `/var/lib/thinpool` of this test.
@@ -73,6 +96,39 @@ impl Bench {
         assert_eq!(said.code, code, "{said:?}");
         assert!(said.err.starts_with("thinpool: ") || said.err.starts_with("error: "), "{said:?}");
         said.err
+    }
+
+    /// Starts the command, with pipes to and from it.
+    pub fn start<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Child {
+        let mut command = self.command(arguments);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.spawn().expect("thinpool starts")
+    }
+
+    /// A listing as JSON: of `image` or `container`.
+    pub fn list(&self, what: &str) -> Vec<Value> {
+        serde_json::from_str(&self.ok([what, "list", "--json"])).expect("an array")
+    }
+
+    /// The ids of the devices in a listing.
+    pub fn listed(&self, what: &str) -> BTreeSet<u32> {
+        let id = |value: &Value| u32::try_from(value["device_id"].as_u64().expect("an id")).expect("24 bits");
+        self.list(what).iter().map(id).collect()
+    }
+
+    /// Shows what an image has in it: a container of it, for a moment.
+    pub fn look_into(&self, image: &str, look: impl FnOnce(&Path)) {
+        let container = self.ok(["container", "create", image]);
+        let container = container.trim_end();
+        let at = self.ok(["container", "mount", container]);
+        look(Path::new(at.trim_end()));
+        self.ok(["container", "unmount", container]);
+        self.ok(["container", "remove", container]);
+    }
+
+    /// A path beside the pool, for what a test needs besides.
+    pub fn beside(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
     }
 
     /// The status as JSON, whatever its exit code.
@@ -149,4 +205,79 @@ pub fn ok(command: &mut Command) -> String {
 fn thinpool() -> PathBuf {
     let built = Path::new(env!("CARGO_BIN_EXE_thinpool"));
     if built.exists() { built.to_owned() } else { PathBuf::from("thinpool") }
+}
+
+/// The arguments that import an image.
+pub fn importing<'a>(name: &'a str, source: &'a Path) -> [&'a OsStr; 4] {
+    ["image".as_ref(), "import".as_ref(), name.as_ref(), source.as_os_str()]
+}
+
+/// Waits for something that happens soon, and fails when it doesn't.
+pub fn wait_until(what: &str, happened: impl Fn() -> bool) {
+    let give_up = Instant::now() + Duration::from_secs(60);
+    while !happened() {
+        assert!(Instant::now() < give_up, "waited a minute: {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// Fails unless the pool has exactly the devices that the catalog knows, all of them finished and needed, and sound
+/// metadata. Whatever a killed command left is settled here. Nothing of the pool may be in use.
+pub fn assert_pool_and_catalog_agree(bench: &Bench) {
+    bench.ok(["deactivate"]);
+    bench.ok(["activate"]);
+    assert_eq!(bench.devices(), [format!("{}-pool", bench.name)], "nodes that nobody asked for");
+    let listed: BTreeSet<u32> = bench.listed("image").union(&bench.listed("container")).copied().collect();
+    bench.ok(["deactivate"]);
+    let metadata = bench.state().join("metadata");
+    ok(Command::new("thin_check").arg(&metadata));
+    let dump = ok(Command::new("thin_dump").arg(&metadata));
+    let catalog = CatalogFile::read(&bench.state().join("catalog.db"));
+    assert_eq!(numbers(&dump, "dev_id=\""), catalog.devices, "the pool's devices, and those of the catalog");
+    let superblock = dump.lines().next().unwrap_or_default();
+    assert_eq!(numbers(superblock, "transaction=\""), BTreeSet::from([catalog.transaction]));
+    assert_eq!(
+        catalog.useless,
+        BTreeSet::new(),
+        "devices that are half made, half deleted or needed by nothing"
+    );
+    assert!(listed.is_subset(&catalog.devices), "{listed:?} of {:?}", catalog.devices);
+    bench.ok(["activate"]);
+}
+
+/// The numbers that stand after a word.
+fn numbers(text: &str, before: &str) -> BTreeSet<u32> {
+    let digits = |rest: &str| rest.chars().take_while(char::is_ascii_digit).collect::<String>();
+    text.split(before).skip(1).map(|rest| digits(rest).parse().expect("a number")).collect()
+}
+
+/// What the catalog says, read past the program that wrote it.
+struct CatalogFile {
+    transaction: u32,
+    devices: BTreeSet<u32>,
+    useless: BTreeSet<u32>,
+}
+
+impl CatalogFile {
+    fn read(path: &Path) -> Self {
+        const USELESS: &str = "
+            WITH RECURSIVE needed (id) AS (
+                SELECT id FROM device WHERE kind = 'base'
+                UNION SELECT device FROM image
+                UNION SELECT device FROM container
+                UNION SELECT device.origin FROM device JOIN needed ON device.id = needed.id)
+            SELECT id FROM device WHERE state != 'ready' OR id NOT IN (SELECT id FROM needed WHERE id NOT NULL)";
+        let file = rusqlite::Connection::open(path).expect("the catalog");
+        let ids = |query| {
+            let mut query = file.prepare(query).expect("a query");
+            query.query_map([], |row| row.get(0)).expect("rows").collect::<Result<_, _>>().expect("ids")
+        };
+        Self {
+            transaction: file
+                .query_row("SELECT transaction_id FROM pool", [], |row| row.get(0))
+                .expect("an id"),
+            devices: ids("SELECT id FROM device"),
+            useless: ids(USELESS),
+        }
+    }
 }
