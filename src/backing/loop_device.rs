@@ -5,11 +5,12 @@
 //! its last user is gone, so that no crash of ours leaks a loop device.
 #![allow(unsafe_code)]
 
+use std::ffi::OsStr;
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
@@ -151,11 +152,14 @@ impl LoopDevices for SystemLoops {
     }
 
     fn find(&self, file: &Path) -> Result<Option<DeviceNumber>, LoopError> {
-        let file = file.canonicalize().map_err(|source| LoopError::Open { path: file.to_owned(), source })?;
+        let identity = |path: &Path| path.metadata().map(|metadata| (metadata.dev(), metadata.ino()));
+        let file = identity(file).map_err(|source| LoopError::Open { path: file.to_owned(), source })?;
         for entry in Path::new("/sys/block").read_dir().map_err(LoopError::List)? {
             let device = entry.map_err(LoopError::List)?.path();
             let attached = std::fs::read(device.join("loop/backing_file")).unwrap_or_default();
-            if attached.trim_ascii_end() == file.as_os_str().as_bytes() {
+            let attached = Path::new(OsStr::from_bytes(attached.trim_ascii_end()));
+            // By what the path leads to: the same file may be reached through a bind mount.
+            if attached.is_absolute() && identity(attached).is_ok_and(|found| found == file) {
                 let number = std::fs::read_to_string(device.join("dev")).map_err(LoopError::List)?;
                 return Ok(number.trim().parse().ok());
             }
@@ -168,7 +172,7 @@ impl LoopDevices for SystemLoops {
 #[must_use]
 pub fn backing_file(device: DeviceNumber) -> Option<PathBuf> {
     let name = std::fs::read(format!("/sys/dev/block/{device}/loop/backing_file")).ok()?;
-    Some(PathBuf::from(std::ffi::OsStr::from_bytes(name.trim_ascii_end())))
+    Some(PathBuf::from(OsStr::from_bytes(name.trim_ascii_end())))
 }
 
 fn free_loop_device(control: &File) -> io::Result<i32> {
@@ -206,8 +210,10 @@ fn configure(device: &File, backing: &File, name: &Path, flags: u32) -> Result<(
         encrypt_key: [0; 32],
         init: [0; 2],
     };
-    let config =
-        LoopConfig { fd: backing.as_raw_fd().cast_unsigned(), block_size: 0, info, reserved: [0; 8] };
+    // Left to itself, the block size follows the disk below and the kernel's age, and a file system made with smaller
+    // sectors can't be mounted once it has grown.
+    let (fd, block_size) = (backing.as_raw_fd().cast_unsigned(), 512);
+    let config = LoopConfig { fd, block_size, info, reserved: [0; 8] };
     // SAFETY: the structure is laid out as in <linux/loop.h>, and the kernel only reads it, during the call.
     Errno::result(unsafe { libc::ioctl(device.as_raw_fd(), LOOP_CONFIGURE, &raw const config) }).map(drop)
 }

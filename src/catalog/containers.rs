@@ -18,15 +18,16 @@ pub struct Container {
 }
 
 impl Container {
-    /// Writes the name down, in the step that records the intent to make its device.
-    pub(crate) fn insert(&self, transaction: &Transaction<'_>) -> Result<(), rusqlite::Error> {
-        transaction.execute(
-            "INSERT INTO container (name, device, image, created) VALUES (:name, :device, :image, :created)",
+    /// Writes the name down, in the step that records the intent to make its device. `false` if its image is gone.
+    pub(crate) fn insert(&self, transaction: &Transaction<'_>) -> Result<bool, rusqlite::Error> {
+        let inserted = transaction.execute(
+            "INSERT INTO container (name, device, image, created)
+             SELECT :name, :device, name, :created FROM image WHERE name = :image",
             named_params! {
                 ":name": self.name, ":device": self.device.id, ":image": self.image, ":created": self.created,
             },
         )?;
-        Ok(())
+        Ok(inserted == 1)
     }
 }
 

@@ -219,6 +219,12 @@ pub(super) fn set_state(
     transaction.execute("UPDATE device SET state = ?2 WHERE id = ?1", (id, state)).map(drop)
 }
 
+/// Whether a device is there and acknowledged.
+pub(super) fn is_ready(transaction: &Transaction<'_>, id: DeviceId) -> Result<bool, rusqlite::Error> {
+    let query = "SELECT EXISTS (SELECT 1 FROM device WHERE id = ?1 AND state = 'ready')";
+    transaction.query_row(query, [id], |row| row.get(0))
+}
+
 pub(super) fn delete(transaction: &Transaction<'_>, id: DeviceId) -> Result<(), rusqlite::Error> {
     transaction.execute("DELETE FROM device WHERE id = ?1", [id]).map(drop)
 }

@@ -41,6 +41,11 @@ pub struct Image {
     pub created: i64,
 }
 
+/// The layers that no image, no newer layer and no container needs.
+const UNNEEDED_LAYERS: &str = "SELECT device FROM layer
+    WHERE device NOT IN (SELECT device FROM image)
+      AND device NOT IN (SELECT origin FROM device WHERE origin NOT NULL AND state != 'deleted')";
+
 impl Catalog {
     /// A layer by its chain id.
     pub fn layer(&self, chain: &str) -> Result<Option<Layer>, CatalogError> {
@@ -68,22 +73,24 @@ impl Catalog {
         })
     }
 
-    /// Gives a layer a name. `false` if another image has the name; then nothing changes.
+    /// Gives a layer a name. `false` if another image has the name, or the layer is not there (any more); then
+    /// nothing changes.
     pub fn add_image(
         &mut self,
         name: &str,
-        layer: &Layer,
+        chain: &str,
         config: Option<&str>,
         created: i64,
     ) -> Result<bool, CatalogError> {
         self.change(Durability::Synced, |transaction| {
+            // One step with the look at the layer: it can't be marked for deletion in between.
             let added = transaction.execute(
                 "INSERT INTO image (name, device, chain, config, created)
-                 VALUES (:name, :device, :chain, :config, :created) ON CONFLICT (name) DO NOTHING",
-                named_params! {
-                    ":name": name, ":device": layer.device, ":chain": layer.chain,
-                    ":config": config, ":created": created,
-                },
+                 SELECT :name, device.id, layer.chain, :config, :created
+                 FROM layer JOIN device ON device.id = layer.device
+                 WHERE layer.chain = :chain AND device.state = 'ready'
+                 ON CONFLICT (name) DO NOTHING",
+                named_params! { ":name": name, ":chain": chain, ":config": config, ":created": created },
             )?;
             Ok(added == 1)
         })
@@ -108,75 +115,51 @@ impl Catalog {
         })
     }
 
-    /// Takes an image's name away, and marks for deletion every layer that nothing needs any more. Gives back
-    /// the devices so marked, the top one first.
-    pub fn remove_image(&mut self, name: &str) -> Result<Vec<DeviceId>, CatalogError> {
+    /// Takes an image's name away, unless containers were made of it: then nothing changes, and they are given back.
+    /// Its layers stay until [`Catalog::forget_unneeded_layers`].
+    pub fn remove_image(&mut self, name: &str) -> Result<Vec<String>, CatalogError> {
         self.change(Durability::Synced, |transaction| {
-            let mut below = transaction
-                .query_row("DELETE FROM image WHERE name = ?1 RETURNING device", [name], |row| row.get(0))
-                .optional()?;
-            let mut unneeded = Vec::new();
-            while let Some(device) = below {
-                if !forget_if_unneeded(transaction, device)? {
-                    break;
-                }
-                unneeded.push(device);
-                below = devices::get(transaction, device)?.origin;
+            let containers = containers_of(transaction, name)?;
+            if containers.is_empty() {
+                transaction.execute("DELETE FROM image WHERE name = ?1", [name])?;
             }
-            Ok(unneeded)
+            Ok(containers)
         })
     }
 
     /// Marks for deletion every layer that no image holds: what imports left that never came to their end.
     pub fn forget_unneeded_layers(&mut self) -> Result<(), CatalogError> {
         // Looking first keeps the usual case, in which there is none, from writing at all.
-        let is_there = "SELECT EXISTS (SELECT 1 FROM layer WHERE device NOT IN (SELECT device FROM image)
-                        AND device NOT IN (SELECT origin FROM device WHERE origin NOT NULL AND state != 'deleted'))";
-        if !self.read(|connection| connection.query_row(is_there, [], |row| row.get(0)))? {
+        let query = format!("SELECT EXISTS ({UNNEEDED_LAYERS})");
+        if !self.read(|connection| connection.query_row(&query, [], |row| row.get(0)))? {
             return Ok(());
         }
         self.change(Durability::Synced, |transaction| {
-            let mut query = transaction.prepare("SELECT device FROM layer ORDER BY device DESC")?;
-            let layers: Vec<DeviceId> = query.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
-            // Newest first: an upper layer is always newer than the one below it.
-            layers.into_iter().try_for_each(|device| forget_if_unneeded(transaction, device).map(drop))
+            // An upper layer needs the one below it, so they go one after the other.
+            while forget_unneeded(transaction)? > 0 {}
+            Ok(())
         })
     }
 
-    /// The containers made of the layers that only this image holds: what stands in the way of its removal.
-    pub fn dependents(&self, image: &str) -> Result<Vec<String>, CatalogError> {
-        self.read(|connection| {
-            let mut query = connection.prepare(
-                "SELECT container.name FROM container JOIN device ON device.id = container.device
-                 WHERE device.state = 'ready' AND container.image = ?1 ORDER BY container.name",
-            )?;
-            query.query_map([image], |row| row.get(0))?.collect()
-        })
+    /// The containers made of an image, by name: what stands in the way of its removal.
+    pub fn containers_of(&self, image: &str) -> Result<Vec<String>, CatalogError> {
+        self.read(|connection| containers_of(connection, image))
     }
 }
 
-/// Marks a layer for deletion if nothing needs it.
-fn forget_if_unneeded(
-    transaction: &rusqlite::Transaction<'_>,
-    device: DeviceId,
-) -> Result<bool, rusqlite::Error> {
-    if is_needed(transaction, device)? {
-        return Ok(false);
-    }
-    transaction.execute("DELETE FROM layer WHERE device = ?1", [device])?;
-    devices::set_state(transaction, device, DeviceState::Deleted)?;
-    Ok(true)
+/// The containers made of an image, those included that are just being made.
+fn containers_of(connection: &Connection, image: &str) -> Result<Vec<String>, rusqlite::Error> {
+    let mut query = connection.prepare("SELECT name FROM container WHERE image = ?1 ORDER BY name")?;
+    query.query_map([image], |row| row.get(0))?.collect()
 }
 
-/// Whether an image, a newer layer or the pool itself needs a device.
-fn is_needed(transaction: &rusqlite::Transaction<'_>, device: DeviceId) -> Result<bool, rusqlite::Error> {
-    transaction.query_row(
-        "SELECT EXISTS (SELECT 1 FROM image WHERE device = ?1)
-             OR EXISTS (SELECT 1 FROM device WHERE origin = ?1 AND state != 'deleted')
-             OR EXISTS (SELECT 1 FROM device WHERE id = ?1 AND kind = 'base')",
-        [device],
-        |row| row.get(0),
-    )
+/// Marks the layers for deletion that no image, no newer layer and no container needs, and counts them.
+fn forget_unneeded(transaction: &rusqlite::Transaction<'_>) -> Result<usize, rusqlite::Error> {
+    let marked = transaction
+        .execute(&format!("UPDATE device SET state = 'deleted' WHERE id IN ({UNNEEDED_LAYERS})"), [])?;
+    transaction
+        .execute("DELETE FROM layer WHERE device IN (SELECT id FROM device WHERE state = 'deleted')", [])?;
+    Ok(marked)
 }
 
 fn image_from_row(connection: &Connection, row: &Row<'_>) -> Result<Image, rusqlite::Error> {

@@ -66,22 +66,31 @@ impl Catalog {
     }
 
     /// Records, durably, that a device is about to be made. What else belongs to it (a container's name) is
-    /// written in the same step by `and`.
+    /// written in the same step by `and`. `None`, and nothing is written, if the origin is no longer there to be
+    /// snapshotted, or if `and` says that what it depends on is not: whoever removes either does it in a step of
+    /// its own, so one of the two comes first.
     pub fn intend_create(
         &mut self,
         device: &Device,
         becomes: DeviceState,
         before: TransactionId,
-        and: impl FnOnce(&Transaction<'_>) -> Result<(), rusqlite::Error>,
-    ) -> Result<Intent, CatalogError> {
+        and: impl FnOnce(&Transaction<'_>) -> Result<bool, rusqlite::Error>,
+    ) -> Result<Option<Intent>, CatalogError> {
         let action = Action::Create { device: device.id, origin: device.origin, becomes };
         let intent = Intent { action, before };
-        self.change(Durability::Synced, |transaction| {
+        self.change_if(Durability::Synced, |transaction| {
+            if let Some(origin) = device.origin
+                && !devices::is_ready(transaction, origin)?
+            {
+                return Ok(None);
+            }
             devices::insert(transaction, &Device { state: DeviceState::Pending, ..device.clone() })?;
-            and(transaction)?;
-            write(transaction, intent)
-        })?;
-        Ok(intent)
+            if !and(transaction)? {
+                return Ok(None);
+            }
+            write(transaction, intent)?;
+            Ok(Some(intent))
+        })
     }
 
     /// Records, durably, that a device is about to be deleted.

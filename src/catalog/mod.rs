@@ -84,11 +84,22 @@ impl Catalog {
     }
 
     /// Makes a change as a whole or not at all.
-    pub fn change<T>(
+    fn change<T>(
         &mut self,
         durability: Durability,
         change: impl FnOnce(&Transaction<'_>) -> Result<T, rusqlite::Error>,
     ) -> Result<T, CatalogError> {
+        // `None` never comes out of this one.
+        let made = self.change_if(durability, |transaction| change(transaction).map(Some))?;
+        made.ok_or_else(|| self.failed("write")(rusqlite::Error::QueryReturnedNoRows))
+    }
+
+    /// Makes a change as a whole, or not at all if it comes to nothing.
+    fn change_if<T>(
+        &mut self,
+        durability: Durability,
+        change: impl FnOnce(&Transaction<'_>) -> Result<Option<T>, rusqlite::Error>,
+    ) -> Result<Option<T>, CatalogError> {
         let path = self.path.clone();
         let failed = |source| CatalogError::Sqlite { path: path.clone(), action: "write", source };
         let synchronous = match durability {
@@ -99,7 +110,10 @@ impl Catalog {
         let transaction =
             self.connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
         let value = change(&transaction).map_err(failed)?;
-        transaction.commit().map_err(failed)?;
+        // Dropped uncommitted, a transaction is rolled back.
+        if value.is_some() {
+            transaction.commit().map_err(failed)?;
+        }
         Ok(value)
     }
 
@@ -116,7 +130,15 @@ impl Catalog {
         move |source| CatalogError::Sqlite { path: path.clone(), action, source }
     }
 
-    /// The catalog's file and the two that SQLite keeps beside it.
+    /// Folds the write-ahead log back into the file, so that the file alone is the whole catalog: for a backup, and
+    /// before the two are removed one after the other.
+    pub fn fold(&self) -> Result<(), CatalogError> {
+        self.read(|connection| connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())))
+    }
+
+    /// The catalog's file and the two that SQLite keeps beside it, in the order in which they may be removed: SQLite
+    /// ignores and removes a log that has lost its database, but would take an old database without its log for
+    /// the truth.
     #[must_use]
     pub fn files(path: &Path) -> [PathBuf; 3] {
         let beside = |suffix: &str| {
@@ -124,7 +146,6 @@ impl Catalog {
             name.push(suffix);
             PathBuf::from(name)
         };
-        // The log first: were the database removed first and the rest not, SQLite would find a log without one.
-        [beside("-wal"), beside("-shm"), path.to_owned()]
+        [path.to_owned(), beside("-wal"), beside("-shm")]
     }
 }

@@ -223,8 +223,19 @@ impl DeviceMapper for Kernel {
     }
 
     fn list(&self) -> Result<Vec<Name>, Error> {
-        let devices = self.dm.list_devices().map_err(told(Operation::List, "device-mapper"))?;
-        Ok(devices.into_iter().map(|(name, ..)| Name::found(&name.to_string())).collect())
+        // By sysfs: the crate fails as a whole over one name on the host that is not ASCII.
+        let failed = |error: std::io::Error| Error::Interface {
+            operation: Operation::List,
+            device: "device-mapper".to_owned(),
+            reason: error.to_string(),
+        };
+        let mut names = Vec::new();
+        for entry in std::fs::read_dir("/sys/block").map_err(failed)? {
+            // A device that is not device-mapper's has no such file, and one may go while we look.
+            let name = std::fs::read_to_string(entry.map_err(failed)?.path().join("dm/name"));
+            names.extend(name.ok().map(|name| Name::found(name.trim_end())));
+        }
+        Ok(names)
     }
 
     fn find(&self, name: &Name) -> Result<Option<Info>, Error> {

@@ -120,9 +120,11 @@ impl Cookie {
 
     /// Waits until udev has answered. `false` when it had not by the end of the timeout.
     pub(super) fn wait(self, timeout: Duration) -> Result<bool, Errno> {
-        self.operate(-1, libc::IPC_NOWAIT, Duration::ZERO)?;
-        match self.operate(0, 0, timeout) {
-            Ok(()) => Ok(true),
+        let waited =
+            self.operate(-1, libc::IPC_NOWAIT, Duration::ZERO).and_then(|()| self.operate(0, 0, timeout));
+        match waited {
+            // Somebody removed the semaphore (`dmsetup udevcomplete_all`): that is an answer, too.
+            Ok(()) | Err(Errno::EIDRM | Errno::EINVAL) => Ok(true),
             Err(Errno::EAGAIN) => Ok(false),
             Err(errno) => Err(errno),
         }

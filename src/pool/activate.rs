@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use super::lock::Lock;
 use super::{Pool, PoolError, io_error};
@@ -35,6 +36,10 @@ pub enum Deactivated {
 /// The kernel raises its low-water event when this share of the data blocks, in percent, is free: the other side
 /// of the 80% at which pools are usually grown.
 const LOW_WATER_PERCENT: u64 = 20;
+
+/// How long a loop device of an earlier activation may linger: a probe of udev's that has it open keeps the kernel
+/// from detaching the file at once.
+const DETACH_PATIENCE: Duration = Duration::from_secs(2);
 
 impl Pool<'_> {
     /// Makes the pool active, after making sure that its metadata is really there.
@@ -103,9 +108,13 @@ impl Pool<'_> {
     }
 
     fn attach(&self, file: &Path) -> Result<Attached, PoolError> {
+        let deadline = Instant::now() + DETACH_PATIENCE;
         // Nothing in the kernel stops two loop devices on one file, or two pools on them.
-        if let Some(device) = self.host.loops.find(file)? {
-            return Err(PoolError::AttachedElsewhere { path: file.to_owned(), device });
+        while let Some(device) = self.host.loops.find(file)? {
+            if Instant::now() >= deadline {
+                return Err(PoolError::AttachedElsewhere { path: file.to_owned(), device });
+            }
+            std::thread::sleep(Duration::from_millis(20));
         }
         Ok(self.host.loops.attach(file)?)
     }

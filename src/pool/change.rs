@@ -14,6 +14,7 @@ use rusqlite::Transaction;
 use super::device::visibility;
 use super::lock::Lock;
 use super::{Pool, PoolError, now};
+use crate::backing::FileSpace;
 use crate::catalog::{Action, Device, DeviceKind, DeviceState, Intent};
 use crate::dm::{self, Mode, PoolMessage, PoolStatus, PoolUsage, Suspended};
 use crate::units::{Bytes, DeviceId, TransactionId};
@@ -65,13 +66,13 @@ impl<'h> Pool<'h> {
 }
 
 impl Change<'_, '_> {
-    /// Makes a device. What else belongs to it is written by `and` in the step that records the intent; its error
-    /// calls the whole change off.
+    /// Makes a device. What else belongs to it is written by `and` in the step that records the intent; it says
+    /// `false` if what it depends on is gone.
     pub(super) fn create(
         &mut self,
         new: &NewThin<'_>,
         node: impl Fn(DeviceId) -> Result<dm::Name, dm::NameError>,
-        and: impl Fn(&Transaction<'_>, &Device) -> Result<(), rusqlite::Error>,
+        and: impl Fn(&Transaction<'_>, &Device) -> Result<bool, rusqlite::Error>,
     ) -> Result<Device, PoolError> {
         self.refuse_if_too_full()?;
         // 0 is never given out: the kernel takes it, but tools print it as "none".
@@ -88,8 +89,9 @@ impl Change<'_, '_> {
                 created: now(),
             };
             let catalog = &mut self.pool.catalog;
-            let intent =
-                catalog.intend_create(&device, new.becomes, self.transaction, |tx| and(tx, &device))?;
+            let intent = catalog
+                .intend_create(&device, new.becomes, self.transaction, |tx| and(tx, &device))?
+                .ok_or_else(|| PoolError::Vanished { what: "image or layer", name: told(new.origin) })?;
             match self.ask_for(&device, new.origin) {
                 Ok(()) => {
                     self.complete(intent)?;
@@ -103,7 +105,7 @@ impl Change<'_, '_> {
                 Err(cause) => return Err(self.call_off(intent, cause)),
             }
         }
-        Err(PoolError::IdsExhausted)
+        Err(PoolError::UnknownDevices(UNKNOWN_DEVICES))
     }
 
     /// Deletes a device that is not active.
@@ -142,7 +144,10 @@ impl Change<'_, '_> {
         // The kernel may report success for a message whose commit then failed.
         let status = self.pool.host.dm.pool_status(&self.pool.device)?;
         match &status {
-            PoolStatus::Working(usage) if usage.transaction_id == to && !usage.needs_check => {
+            // A pool that ran out of metadata shows the new id although it could not commit it, and is read-only.
+            PoolStatus::Working(usage)
+                if usage.transaction_id == to && !usage.needs_check && usage.mode != Mode::ReadOnly =>
+            {
                 self.usage = usage.clone();
             }
             _ => return Err(PoolError::NotCommitted(Box::new(status))),
@@ -168,10 +173,9 @@ impl Change<'_, '_> {
         tracing::info!(?intent, "settling a change that an earlier process left half done");
         match intent.action {
             Action::Create { .. } => self.undo_creation(intent),
-            Action::Delete { device } => {
-                self.delete_if_there(device)?;
-                self.complete(intent)
-            }
+            // It stays marked for deletion, and whoever tidies up next deletes it: here it might be in use, and then
+            // it would hold up every other change.
+            Action::Delete { .. } => Ok(self.pool.catalog.called_off(intent)?),
         }
     }
 
@@ -206,13 +210,20 @@ impl Change<'_, '_> {
             ("data", (data.total - data.used).bytes(block), data.total.bytes(block)),
             ("metadata", (metadata.total - metadata.used).bytes(), metadata.total.bytes()),
         ];
-        for (kind, free, total) in spaces {
+        for (kind, free, total) in spaces.into_iter().chain(self.host_space()) {
             let minimum = percent.of_bytes(total);
             if free < minimum {
                 return Err(PoolError::TooFull { kind, free, total, minimum, percent });
             }
         }
         Ok(())
+    }
+
+    /// The host's file system under the data file. The pool's own numbers don't tell when that is full, and a pool
+    /// whose files can't be written to is a broken pool.
+    fn host_space(&self) -> Option<(&'static str, Bytes, Bytes)> {
+        let space = FileSpace::of(&self.pool.record.files.data).ok()?;
+        Some(("file system", space.free, space.total))
     }
 
     fn message(&self, message: PoolMessage) -> Result<(), dm::Error> {
@@ -222,4 +233,9 @@ impl Change<'_, '_> {
     fn mismatch(&self, expected: TransactionId) -> PoolError {
         PoolError::Mismatch { catalog: self.pool.paths.catalog(), expected, found: self.transaction }
     }
+}
+
+/// An origin as an error names it.
+fn told(origin: Option<&Device>) -> String {
+    origin.map_or_else(|| "base".to_owned(), |origin| origin.node.to_string())
 }

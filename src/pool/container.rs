@@ -165,8 +165,7 @@ impl Pool<'_> {
         drop(change);
         self.remove_own_mount_point(name)?;
         drop(lock);
-        self.reap_one(&container.device)?;
-        // Others that were removed while they were in use may be free by now.
+        // This one, and others that were removed while they were in use and may be free by now.
         self.reap()
     }
 

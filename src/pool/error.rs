@@ -135,7 +135,7 @@ pub enum PoolError {
         "{kind} space: {free} of {total} are free, and {minimum} ({percent}) are kept free for what is there already; remove containers or images, or set up a larger pool"
     )]
     TooFull {
-        /// `data` or `metadata`.
+        /// `data`, `metadata` or the host's `file system`.
         kind: &'static str,
         /// What is free.
         free: Bytes,
@@ -175,6 +175,19 @@ pub enum PoolError {
         /// The name.
         name: String,
     },
+    /// What a command built on was removed by another one meanwhile.
+    #[error("the {what} '{name}' was removed by another command meanwhile; try again")]
+    Vanished {
+        /// What it was.
+        what: &'static str,
+        /// Its name.
+        name: String,
+    },
+    /// The pool has devices that the catalog doesn't know, one after the other.
+    #[error(
+        "the pool has {0} devices in a row that the catalog does not know: somebody else makes devices in it; nothing was changed"
+    )]
+    UnknownDevices(u32),
     /// Somebody depends on it.
     #[error("the image '{image}' is needed by the containers {}; remove them first", .containers.join(", "))]
     Needed {

@@ -30,7 +30,7 @@ impl Pool<'_> {
     /// All images.
     pub fn images(&self) -> Result<Vec<ImageStatus>, PoolError> {
         let with_containers = |image: Image| {
-            let containers = self.catalog.dependents(&image.name)?;
+            let containers = self.catalog.containers_of(&image.name)?;
             Ok(ImageStatus { image, containers })
         };
         self.catalog.images()?.into_iter().map(with_containers).collect()
@@ -43,30 +43,21 @@ impl Pool<'_> {
         chain: &str,
         config: Option<&str>,
     ) -> Result<Image, PoolError> {
-        let no_such = || PoolError::NoSuch { what: "layer", name: chain.to_owned() };
-        let layer = self.catalog.layer(chain)?.ok_or_else(no_such)?;
-        if self.catalog.add_image(name.as_str(), &layer, config, now())? {
-            self.image(name)
-        } else {
-            Err(PoolError::NameTaken { what: "image", name: name.to_string() })
+        if self.catalog.add_image(name.as_str(), chain, config, now())? {
+            return self.image(name);
         }
+        self.refuse_taken_image(name)?;
+        Err(PoolError::Vanished { what: "layer", name: chain.to_owned() })
     }
 
     /// Removes an image, and every layer that no other image and no container needs.
     pub fn remove_image(&mut self, name: &ImageName) -> Result<(), PoolError> {
-        let change = self.change()?;
-        change.pool.image(name)?;
-        let containers = change.pool.catalog.dependents(name.as_str())?;
+        self.must_be_active()?;
+        self.image(name)?;
+        let containers = self.catalog.remove_image(name.as_str())?;
         if !containers.is_empty() {
             return Err(PoolError::Needed { image: name.to_string(), containers });
         }
-        let unneeded = change.pool.catalog.remove_image(name.as_str())?;
-        drop(change);
-        for id in unneeded {
-            if let Some(device) = self.catalog.device(id)? {
-                self.reap_one(&device)?;
-            }
-        }
-        Ok(())
+        self.reap()
     }
 }

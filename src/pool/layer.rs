@@ -53,7 +53,7 @@ impl<'h> DraftStore<'h> {
         };
         let name = pool.name.clone();
         let mut change = pool.change()?;
-        let device = change.create(&thin, |id| names::layer_device(&name, id), |_, _| Ok(()))?;
+        let device = change.create(&thin, |id| names::layer_device(&name, id), |_, _| Ok(true))?;
         // Taken before the pool's lock is let go: between the two nobody could tell that we are at it.
         let lock = Lock::exclusive(&change.pool.paths.device_lock(device.id), change.pool.patience)?;
         drop(change);

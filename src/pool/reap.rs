@@ -12,10 +12,21 @@ impl Pool<'_> {
             // Whoever changes the pool settles what is open first.
             drop(self.change()?);
         }
+        // Drafts first: a dead one keeps the layers below it alive.
+        self.reap_all(DeviceState::Draft)?;
         self.forget_unneeded_layers()?;
-        for state in [DeviceState::Draft, DeviceState::Deleted] {
-            for device in self.catalog.devices_in(state)? {
-                self.reap_one(&device)?;
+        self.reap_all(DeviceState::Deleted)
+    }
+
+    /// Frees what is in this state. One that can't be freed is no reason to fail: it stays for a later command.
+    fn reap_all(&mut self, state: DeviceState) -> Result<(), PoolError> {
+        for device in self.catalog.devices_in(state)? {
+            match self.reap_one(&device) {
+                Err(error @ (PoolError::Lock(_) | PoolError::Catalog(_) | PoolError::Mismatch { .. })) => {
+                    return Err(error);
+                }
+                Err(error) => tracing::warn!(device = %device.node, %error, "it can't be freed yet"),
+                Ok(()) => {}
             }
         }
         Ok(())

@@ -174,7 +174,7 @@ fn make_base(pool: &mut Pool<'_>, policy: &Policy) -> Result<(), PoolError> {
     let name = pool.name.clone();
     let new =
         NewThin { kind: DeviceKind::Base, origin: None, size: policy.base_size, becomes: DeviceState::Draft };
-    let base = pool.change()?.create(&new, |_| names::base_device(&name), |_, _| Ok(()))?;
+    let base = pool.change()?.create(&new, |_| names::base_device(&name), |_, _| Ok(true))?;
     let info = pool.activate_device(&base)?;
     pool.host.fs.make(policy.filesystem, &info.device.kernel_node(), &policy.mkfs_arguments)?;
     pool.deactivate_device(&base, Removal::Now)?;

@@ -15,16 +15,18 @@ fn killed_everywhere(
     for reboot in [false, true] {
         for ioctl in 1.. {
             let machine = prepare();
+            let before = machine.twin.ioctls();
             machine.twin.die_at(ioctl);
             let result = verb(&machine);
-            let made = machine.twin.ioctls();
+            // Some verbs are done before they tidy up, and don't fail when they die at that.
+            let died = machine.twin.ioctls() - before == ioctl;
             machine.twin.revive();
             if reboot {
                 machine.reboot();
             }
             then(&machine, &format!("killed at ioctl {ioctl}, reboot {reboot}, after {result:?}"));
-            if result.is_ok() {
-                assert!(ioctl > 1 && made > 0, "nothing was killed");
+            if !died {
+                assert!(ioctl > 1 && result.is_ok(), "nothing was killed: {result:?}");
                 break;
             }
         }
