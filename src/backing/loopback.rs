@@ -5,6 +5,8 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use nix::errno::Errno;
+use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -17,6 +19,13 @@ pub struct LoopFiles {
     pub data: PathBuf,
     /// The file with the metadata.
     pub metadata: PathBuf,
+}
+
+/// How a file is known again: by its inode. Only files that are known to be the pool's are ever removed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LoopFileIds {
+    data: u64,
+    metadata: u64,
 }
 
 /// What a file takes and could take.
@@ -71,35 +80,56 @@ impl LoopFiles {
         Self { data: directory.join("data"), metadata: directory.join("metadata") }
     }
 
-    /// Makes both files, sparse, for root's eyes only, and makes them durable. The directory is made where it is
-    /// missing.
-    pub fn create(&self, data: Bytes, metadata: Bytes) -> Result<(), LoopFileError> {
-        for (path, size) in [(&self.data, data), (&self.metadata, metadata)] {
-            let directory = path.parent().unwrap_or(Path::new("/"));
-            make_private_directory(directory)?;
-            create_sparse(path, size)?;
-            // The name is durable only when the directory is.
-            let synced = File::open(directory).and_then(|directory| directory.sync_all());
-            synced.map_err(|source| LoopFileError::Io {
-                action: "sync",
-                path: directory.to_owned(),
-                source,
-            })?;
+    /// Makes both files, sparse, for root's eyes only, under names that no other pool can have. The directory is made
+    /// where it is missing.
+    pub fn create(
+        &self,
+        pool: &uuid::Uuid,
+        data: Bytes,
+        metadata: Bytes,
+    ) -> Result<LoopFileIds, LoopFileError> {
+        let create = |path: &Path, size| {
+            let draft = draft_name(path, pool);
+            make_private_directory(directory(&draft))?;
+            create_sparse(&draft, size)
+        };
+        Ok(LoopFileIds { data: create(&self.data, data)?, metadata: create(&self.metadata, metadata)? })
+    }
+
+    /// Gives both files their names, unless something else has them, and makes that durable. What was made is known to
+    /// whoever has to clear up by now.
+    pub fn name(&self, pool: &uuid::Uuid) -> Result<(), LoopFileError> {
+        for path in [&self.data, &self.metadata] {
+            let draft = draft_name(path, pool);
+            match renameat2(AT_FDCWD, &draft, AT_FDCWD, path, RenameFlags::RENAME_NOREPLACE) {
+                Err(Errno::EEXIST) => return Err(LoopFileError::Exists(path.clone())),
+                renamed => renamed.map_err(|errno| io("name", path)(errno.into()))?,
+            }
+            // A name is durable only when its directory is.
+            let directory = directory(path);
+            File::open(directory)
+                .and_then(|directory| directory.sync_all())
+                .map_err(io("sync", directory))?;
         }
         Ok(())
     }
 
-    /// Removes both files. Those that are gone already don't matter.
-    pub fn remove(&self) -> Result<(), LoopFileError> {
-        for path in [&self.data, &self.metadata] {
-            match std::fs::remove_file(path) {
-                Err(source) if source.kind() != io::ErrorKind::NotFound => {
-                    return Err(LoopFileError::Io { action: "remove", path: path.clone(), source });
-                }
-                _ => {}
+    /// Removes both files, named or not. Those that are gone already don't matter; those that are not the ones that were
+    /// made stay, and are given back.
+    pub fn remove(&self, pool: &uuid::Uuid, ids: Option<LoopFileIds>) -> Result<Vec<PathBuf>, LoopFileError> {
+        let mut strangers = Vec::new();
+        for (path, id) in
+            [(&self.data, ids.map(|ids| ids.data)), (&self.metadata, ids.map(|ids| ids.metadata))]
+        {
+            remove_if_there(&draft_name(path, pool))?;
+            match path.symlink_metadata() {
+                Ok(found) if id == Some(found.ino()) => remove_if_there(path)?,
+                Ok(_) => strangers.push(path.clone()),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(io("look at", path)(error)),
             }
         }
-        Ok(())
+        Ok(strangers)
     }
 }
 
@@ -123,16 +153,34 @@ pub(crate) fn make_private_directory(path: &Path) -> Result<(), LoopFileError> {
     made.map_err(|source| LoopFileError::Io { action: "make the directory", path: path.to_owned(), source })
 }
 
-fn create_sparse(path: &Path, size: Bytes) -> Result<(), LoopFileError> {
-    let failed = |action| move |source| LoopFileError::Io { action, path: path.to_owned(), source };
-    let file = match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            return Err(LoopFileError::Exists(path.to_owned()));
-        }
-        file => file.map_err(failed("create"))?,
-    };
+/// Makes a file of this length, and tells its inode.
+fn create_sparse(path: &Path, size: Bytes) -> Result<u64, LoopFileError> {
+    let file =
+        OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(io("create", path))?;
     file.set_len(size.0).map_err(|source| LoopFileError::Size { path: path.to_owned(), size, source })?;
-    file.sync_all().map_err(failed("sync"))
+    file.sync_all().map_err(io("sync", path))?;
+    Ok(file.metadata().map_err(io("look at", path))?.ino())
+}
+
+/// The name that a file has until it is known to be the pool's: `.data.<uuid>`.
+fn draft_name(path: &Path, pool: &uuid::Uuid) -> PathBuf {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    path.with_file_name(format!(".{name}.{}", pool.simple()))
+}
+
+fn directory(path: &Path) -> &Path {
+    path.parent().unwrap_or(Path::new("/"))
+}
+
+fn remove_if_there(path: &Path) -> Result<(), LoopFileError> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(io("remove", path)(error)),
+        _ => Ok(()),
+    }
+}
+
+fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> LoopFileError {
+    move |source| LoopFileError::Io { action, path: path.to_owned(), source }
 }
 
 #[cfg(test)]
@@ -141,11 +189,18 @@ mod tests {
 
     use super::*;
 
+    fn made(files: &LoopFiles) -> (uuid::Uuid, LoopFileIds) {
+        let pool = uuid::Uuid::new_v4();
+        let ids = files.create(&pool, Bytes::gib(1), Bytes::mib(2)).expect("created");
+        (pool, ids)
+    }
+
     #[test]
     fn the_files_are_sparse_and_private() {
         let directory = tempfile::tempdir().expect("tempdir");
         let files = LoopFiles::in_directory(&directory.path().join("pool"));
-        files.create(Bytes::gib(1), Bytes::mib(2)).expect("created");
+        let (pool, _) = made(&files);
+        files.name(&pool).expect("named");
         let space = FileSpace::of(&files.data).expect("there");
         assert_eq!(space.logical, Bytes::gib(1));
         assert!(space.allocated < Bytes::mib(1), "{space:?}");
@@ -155,20 +210,36 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_not_ours_is_never_taken_over() {
+    fn a_file_that_is_not_ours_is_never_taken_over_nor_removed() {
         let directory = tempfile::tempdir().expect("tempdir");
         let files = LoopFiles::in_directory(directory.path());
         std::fs::write(&files.data, "somebody's").expect("written");
-        assert!(matches!(files.create(Bytes::gib(1), Bytes::mib(2)), Err(LoopFileError::Exists(_))));
+        let (pool, ids) = made(&files);
+        assert!(matches!(files.name(&pool), Err(LoopFileError::Exists(_))));
+        assert_eq!(files.remove(&pool, Some(ids)).expect("removed"), [files.data.clone()]);
         assert_eq!(std::fs::read(&files.data).expect("there"), b"somebody's");
+        assert_eq!(directory.path().read_dir().expect("listed").count(), 1, "a draft is left");
+    }
+
+    #[test]
+    fn a_setup_that_died_before_it_knew_its_files_removes_no_others() {
+        let directory = tempfile::tempdir().expect("tempdir");
+        let files = LoopFiles::in_directory(directory.path());
+        let (dead, _) = made(&files);
+        let (alive, _) = made(&files);
+        files.name(&alive).expect("named");
+        assert_eq!(files.remove(&dead, None).expect("removed").len(), 2);
+        assert!(files.data.exists() && files.metadata.exists());
     }
 
     #[test]
     fn removing_twice_is_fine() {
         let directory = tempfile::tempdir().expect("tempdir");
         let files = LoopFiles::in_directory(directory.path());
-        files.create(Bytes::mib(1), Bytes::mib(2)).expect("created");
-        files.remove().expect("removed");
-        files.remove().expect("nothing left to do");
+        let (pool, ids) = made(&files);
+        files.name(&pool).expect("named");
+        assert!(files.remove(&pool, Some(ids)).expect("removed").is_empty());
+        assert!(files.remove(&pool, Some(ids)).expect("nothing left to do").is_empty());
+        assert_eq!(directory.path().read_dir().expect("listed").count(), 0);
     }
 }

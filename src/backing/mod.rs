@@ -5,4 +5,4 @@ mod loopback;
 
 pub use loop_device::{Attached, LoopDevices, LoopError, SystemLoops, backing_file};
 pub(crate) use loopback::make_private_directory;
-pub use loopback::{FileSpace, LoopFileError, LoopFiles};
+pub use loopback::{FileSpace, LoopFileError, LoopFileIds, LoopFiles};

@@ -103,7 +103,10 @@ impl FromSql for DeviceId {
 
 impl ToSql for Bytes {
     fn to_sql(&self) -> Result<ToSqlOutput<'_>, rusqlite::Error> {
-        Ok(self.0.cast_signed().into())
+        // SQLite's integers are signed, and a size that came back negative could never be read again.
+        let size =
+            i64::try_from(self.0).map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
+        Ok(size.into())
     }
 }
 

@@ -26,6 +26,11 @@ pub enum CatalogError {
         /// Why.
         source: rusqlite::Error,
     },
+    /// It is a SQLite file of somebody else's.
+    #[error(
+        "{0} is a database, but not a catalog of thinpool's: nothing was done to it; is this the right directory?"
+    )]
+    Stranger(PathBuf),
     /// It was made by another version of this program.
     #[error(
         "the catalog {path} has layout {found}, this version of thinpool knows {known}: use the version that made it, or a newer one"

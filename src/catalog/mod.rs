@@ -18,6 +18,7 @@ use std::path::{Path, PathBuf};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 
+use self::schema::Found;
 pub use containers::Container;
 pub use devices::{Counts, Device, DeviceKind, DeviceState};
 pub use error::CatalogError;
@@ -62,11 +63,13 @@ impl Catalog {
             Err(source) => return Err(CatalogError::Reach { path: path.to_owned(), source }),
         }
         let catalog = Self::open_with(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
-        match schema::version(&catalog.connection).map_err(catalog.failed("read"))? {
-            // The process that made the file died before anything was in it.
-            0 => Ok(None),
-            schema::VERSION => Ok(Some(catalog)),
-            found => Err(CatalogError::Version { path: path.to_owned(), found, known: schema::VERSION }),
+        match catalog.read(schema::find)? {
+            Found::Empty => Ok(None),
+            Found::Catalog(schema::VERSION) => Ok(Some(catalog)),
+            Found::Catalog(found) => {
+                Err(CatalogError::Version { path: path.to_owned(), found, known: schema::VERSION })
+            }
+            Found::Stranger => Err(CatalogError::Stranger(path.to_owned())),
         }
     }
 

@@ -5,7 +5,7 @@ use rusqlite::{Connection, OptionalExtension, Row, Transaction, named_params};
 use serde::{Deserialize, Serialize};
 
 use super::{Catalog, CatalogError, Durability};
-use crate::backing::LoopFiles;
+use crate::backing::{LoopFileIds, LoopFiles};
 use crate::fs::FileSystem;
 use crate::units::{BlockSize, Bytes, Percent, TransactionId};
 
@@ -22,6 +22,8 @@ pub struct PoolRecord {
     pub created: i64,
     /// Its loop files.
     pub files: LoopFiles,
+    /// By what its loop files are known again, once they are made.
+    pub file_ids: Option<LoopFileIds>,
     /// What was decided at setup, for the pool's whole life.
     pub policy: Policy,
 }
@@ -95,6 +97,13 @@ impl Catalog {
         self.change(Durability::Synced, |transaction| insert(transaction, pool))
     }
 
+    /// Records by what the loop files are known again, before they get names that others might have given to theirs.
+    pub fn set_file_ids(&mut self, ids: LoopFileIds) -> Result<(), CatalogError> {
+        self.change(Durability::Synced, |transaction| {
+            transaction.execute("UPDATE pool SET file_ids = ?1", [json(&ids)?]).map(drop)
+        })
+    }
+
     /// Records how far the pool's life has come.
     pub fn set_pool_state(&mut self, state: PoolState) -> Result<(), CatalogError> {
         self.change(Durability::Synced, |transaction| {
@@ -105,14 +114,15 @@ impl Catalog {
 
 fn insert(transaction: &Transaction<'_>, pool: &PoolRecord) -> Result<(), rusqlite::Error> {
     transaction.execute(
-        "INSERT INTO pool (one, uuid, state, transaction_id, created, files, policy)
-         VALUES (1, :uuid, :state, :transaction_id, :created, :files, :policy)",
+        "INSERT INTO pool (one, uuid, state, transaction_id, created, files, file_ids, policy)
+         VALUES (1, :uuid, :state, :transaction_id, :created, :files, :file_ids, :policy)",
         named_params! {
             ":uuid": pool.uuid.to_string(),
             ":state": pool.state.as_str(),
             ":transaction_id": pool.transaction_id.0.cast_signed(),
             ":created": pool.created,
             ":files": json(&pool.files)?,
+            ":file_ids": json(&pool.file_ids)?,
             ":policy": json(&pool.policy)?,
         },
     )?;
@@ -129,6 +139,7 @@ fn from_row(row: &Row<'_>) -> Result<PoolRecord, rusqlite::Error> {
         transaction_id: transaction_id(row, "transaction_id")?,
         created: row.get("created")?,
         files: from_json(row, "files")?,
+        file_ids: from_json(row, "file_ids")?,
         policy: from_json(row, "policy")?,
     })
 }

@@ -5,6 +5,9 @@ use rusqlite::Connection;
 /// The layout's number, kept in SQLite's `user_version`. 0 is an empty file.
 pub(super) const VERSION: i64 = 1;
 
+/// What tells a catalog from any other SQLite file: "tpol", in SQLite's `application_id`.
+const APPLICATION: i64 = 0x7470_6F6C;
+
 const TABLES: &str = "
     CREATE TABLE pool (
         one             INTEGER PRIMARY KEY CHECK (one = 1),
@@ -13,6 +16,7 @@ const TABLES: &str = "
         transaction_id  INTEGER NOT NULL,
         created         INTEGER NOT NULL,
         files           TEXT NOT NULL,
+        file_ids        TEXT,
         policy          TEXT NOT NULL
     ) STRICT;
     CREATE TABLE device (
@@ -58,15 +62,33 @@ const TABLES: &str = "
     ) STRICT, WITHOUT ROWID;
 ";
 
-/// The layout that a file has.
-pub(super) fn version(connection: &Connection) -> Result<i64, rusqlite::Error> {
-    connection.pragma_query_value(None, "user_version", |row| row.get(0))
+/// What a SQLite file is to us.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Found {
+    /// Nothing is in it: the process that made it died before anything was.
+    Empty,
+    /// A catalog of this layout.
+    Catalog(i64),
+    /// Somebody else's.
+    Stranger,
+}
+
+/// Looks what a file is.
+pub(super) fn find(connection: &Connection) -> Result<Found, rusqlite::Error> {
+    let number = |name| connection.pragma_query_value(None, name, |row| row.get(0));
+    let tables: i64 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+    Ok(match (number("application_id")?, tables) {
+        (APPLICATION, _) => Found::Catalog(number("user_version")?),
+        (0, 0) => Found::Empty,
+        _ => Found::Stranger,
+    })
 }
 
 /// Makes the tables in a file that has none.
 pub(super) fn create(connection: &rusqlite::Transaction<'_>) -> Result<(), rusqlite::Error> {
-    if version(connection)? == 0 {
+    if find(connection)? == Found::Empty {
         connection.execute_batch(TABLES)?;
+        connection.pragma_update(None, "application_id", APPLICATION)?;
         connection.pragma_update(None, "user_version", VERSION)?;
     }
     Ok(())

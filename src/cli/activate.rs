@@ -1,15 +1,20 @@
 //! `thinpool activate` and `thinpool deactivate`
 
-use super::{CliError, Context, output};
+use super::{CliError, Context, exit, output};
 use crate::pool::{Activated, Deactivated, Pool};
 
-pub(super) fn activate(context: &Context) -> Result<(), CliError> {
+pub(super) fn activate(context: &Context) -> Result<u8, CliError> {
     let host = context.host()?;
     let mut pool = Pool::open(&host, &context.location())?;
-    output::line(match pool.activate()? {
-        Activated::Now => format!("The pool '{}' is active.", pool.name()),
-        Activated::Already => format!("The pool '{}' is active already; nothing to do.", pool.name()),
-    })
+    let (told, code) = match pool.activate()? {
+        Activated::Now => ("is active.", exit::DONE),
+        Activated::Already => ("is active already; nothing to do.", exit::DONE),
+        Activated::Unchangeable => {
+            ("is active, but can only be read; `thinpool status` tells why.", exit::DEGRADED)
+        }
+    };
+    output::line(format!("The pool '{}' {told}", pool.name()))?;
+    Ok(code)
 }
 
 pub(super) fn deactivate(context: &Context) -> Result<(), CliError> {

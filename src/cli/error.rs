@@ -22,6 +22,8 @@ pub mod exit {
     pub const NOT_ACTIVE: u8 = 3;
     /// There is no such thing.
     pub const ABSENT: u8 = 4;
+    /// The pool works in part, or not at all.
+    pub const DEGRADED: u8 = 5;
     /// In use, mounted or locked.
     pub const BUSY: u8 = 6;
     /// Something would be lost, or does not belong together.
@@ -90,6 +92,7 @@ fn of_pool(error: &PoolError) -> u8 {
         PoolError::Lock(_)
         | PoolError::InUse { .. }
         | PoolError::Mounted { .. }
+        | PoolError::Covered(_)
         | PoolError::NameLingers(_)
         | PoolError::AttachedElsewhere { .. } => exit::BUSY,
         PoolError::Differs { .. }
@@ -103,7 +106,10 @@ fn of_pool(error: &PoolError) -> u8 {
         | PoolError::Needed { .. }
         | PoolError::UdevRaces(_) => exit::REFUSED,
         PoolError::TooFull { .. } | PoolError::RanFull(_) | PoolError::IdsExhausted => exit::FULL,
-        PoolError::TooSmall { .. } | PoolError::LessThanABlock { .. } | PoolError::Options(_) => exit::USAGE,
+        PoolError::TooSmall { .. }
+        | PoolError::Size(_)
+        | PoolError::LessThanABlock { .. }
+        | PoolError::Options(_) => exit::USAGE,
         PoolError::CleanUp { cause, .. } => of_pool(cause),
         _ => exit::FAILED,
     }

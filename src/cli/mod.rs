@@ -42,7 +42,7 @@ Exit codes:
   2  the arguments or a setting are wrong
   3  the pool is not active
   4  there is no such pool, image or container
-  5  for `status`: the pool works in part or not at all
+  5  the pool works in part or not at all (`status`, `activate`)
   6  busy: in use, mounted, or locked by another process for too long
   7  refused, because something would be lost or does not belong together
   8  too little space is free
@@ -149,7 +149,7 @@ impl Cli {
         match self.command {
             Command::Setup(_) => setup::run(&context),
             Command::Status(arguments) => return status::run(&context, &arguments),
-            Command::Activate => activate::activate(&context),
+            Command::Activate => return activate::activate(&context),
             Command::Deactivate => activate::deactivate(&context),
             Command::Destroy(arguments) => destroy::run(&context, &arguments),
             Command::Image(command) => image::run(&context, command),

@@ -326,6 +326,20 @@ impl DeviceMapper for Kernel {
         self.resume_with(name, visibility, cookie)
     }
 
+    fn keep(&self, info: &Info, visibility: Visibility) -> Result<(), Error> {
+        let name = &info.name;
+        if info.deferred_remove {
+            // A message to device-mapper itself, not to the target (Linux 3.13, with deferred removal).
+            self.dm
+                .target_msg(&id(name, Operation::Message)?, None, "@cancel_deferred_remove")
+                .map_err(told(Operation::Message, name.as_str()))?;
+        }
+        if info.suspended {
+            return self.resume(name, visibility);
+        }
+        node::ensure(name, info.device).map(drop).map_err(|error| self.node_error(name, "make", &error))
+    }
+
     fn remove(&self, name: &Name, removal: Removal) -> Result<Removed, Error> {
         let flags = match removal {
             Removal::Now => DmFlags::empty(),

@@ -57,6 +57,10 @@ pub trait DeviceMapper: Send + Sync {
     /// Lets the device's I/O go on.
     fn resume(&self, name: &Name, visibility: Visibility) -> Result<(), Error>;
 
+    /// Makes a live device fit for use that an earlier process may have left otherwise: calls a deferred removal off,
+    /// lets its I/O go on, makes its node.
+    fn keep(&self, info: &Info, visibility: Visibility) -> Result<(), Error>;
+
     /// Takes a device away, and its node.
     fn remove(&self, name: &Name, removal: Removal) -> Result<Removed, Error>;
 

@@ -41,7 +41,12 @@ pub trait FileSystems: Send + Sync {
     fn unmount(&self, at: &Path) -> Result<(), FsError>;
 
     /// Mounts a device where only this process can reach it. It is gone with the process, however that ends.
-    fn mount_detached(&self, kind: FileSystem, device: &Path) -> Result<Detached, FsError>;
+    fn mount_detached(
+        &self,
+        kind: FileSystem,
+        device: &Path,
+        options: &MountOptions,
+    ) -> Result<Detached, FsError>;
 
     /// Grows a file system to fill its device.
     fn grow(&self, kind: FileSystem, device: &Path, size: Bytes) -> Result<(), FsError>;
@@ -79,12 +84,17 @@ impl FileSystems for SystemFileSystems {
             .map_err(|errno| FsError::Unmount { at: at.to_owned(), errno })
     }
 
-    fn mount_detached(&self, kind: FileSystem, device: &Path) -> Result<Detached, FsError> {
-        Detached::open(kind, device, &MountOptions::default())
+    fn mount_detached(
+        &self,
+        kind: FileSystem,
+        device: &Path,
+        options: &MountOptions,
+    ) -> Result<Detached, FsError> {
+        Detached::open(kind, device, options)
     }
 
     fn grow(&self, kind: FileSystem, device: &Path, size: Bytes) -> Result<(), FsError> {
-        let mounted = self.mount_detached(kind, device)?;
+        let mounted = self.mount_detached(kind, device, &MountOptions::disposable())?;
         grow::grow(kind, mounted.root(), size).map_err(|errno| FsError::Grow {
             device: device.to_owned(),
             kind,
@@ -151,6 +161,14 @@ pub enum FsError {
         at: PathBuf,
         /// Why.
         errno: Errno,
+    },
+    /// XFS can't be told when to give up.
+    #[error("{path} can't be written: {source}; without it XFS would retry for ever when the pool is full")]
+    Retries {
+        /// The kernel's file for it.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
     },
     /// Writing out what was written failed.
     #[error("what was written to {device} could not be made durable: {errno}")]

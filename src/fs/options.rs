@@ -13,6 +13,8 @@ pub struct MountOptions {
     pub(super) read_only: bool,
     /// What the file system is told: a key, and a value if there is one.
     pub(super) parameters: Vec<(String, Option<String>)>,
+    /// How often XFS retries metadata writes that find no space.
+    pub(super) xfs_nospace_retries: Option<u32>,
 }
 
 /// An option that can't be one.
@@ -24,11 +26,30 @@ impl Default for MountOptions {
     /// Device nodes inside have no meaning to the host: a container's root file system must not be a way to the
     /// host's disks.
     fn default() -> Self {
-        Self { attributes: MountAttrFlags::MOUNT_ATTR_NODEV, read_only: false, parameters: Vec::new() }
+        Self {
+            attributes: MountAttrFlags::MOUNT_ATTR_NODEV,
+            read_only: false,
+            parameters: Vec::new(),
+            xfs_nospace_retries: None,
+        }
     }
 }
 
 impl MountOptions {
+    /// Options for a mount of our own, whose content is of no use to anybody if it can't be finished: on a full pool
+    /// XFS gives up at once, where by default it would retry for ever, and we would hang.
+    #[must_use]
+    pub fn disposable() -> Self {
+        Self::default().with_xfs_nospace_retries(Some(0))
+    }
+
+    /// The same options with XFS retrying metadata writes that find no space so often; `None` leaves it to the kernel,
+    /// which retries for ever.
+    #[must_use]
+    pub fn with_xfs_nospace_retries(self, retries: Option<u32>) -> Self {
+        Self { xfs_nospace_retries: retries, ..self }
+    }
+
     /// Reads options, each alone or several joined by commas.
     pub fn parse<S: AsRef<str>>(options: &[S]) -> Result<Self, OptionError> {
         let mut parsed = Self::default();

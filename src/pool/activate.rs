@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::lock::Lock;
 use super::{Pool, PoolError, io_error};
 use crate::backing::Attached;
-use crate::catalog::PoolRecord;
+use crate::catalog::{Catalog, PoolRecord};
 use crate::dm::{
     self, Access, Feature, NewDevice, PoolStatus, Removal, Removed, Superblock, Table, ThinPool, Uuid,
     Visibility,
@@ -22,6 +22,8 @@ pub enum Activated {
     Already,
     /// It is active now.
     Now,
+    /// It is active now, and can only be read: its status tells why.
+    Unchangeable,
 }
 
 /// What a deactivation found and did.
@@ -44,9 +46,11 @@ const DETACH_PATIENCE: Duration = Duration::from_secs(2);
 impl Pool<'_> {
     /// Makes the pool active, after making sure that its metadata is really there.
     pub fn activate(&mut self) -> Result<Activated, PoolError> {
-        let _life = Lock::exclusive(&self.paths.life_lock(), self.patience)?;
+        let _life = self.life()?;
         let activated = self.activate_under_lock()?;
-        self.reap()?;
+        if activated != Activated::Unchangeable {
+            self.reap()?;
+        }
         Ok(activated)
     }
 
@@ -65,38 +69,72 @@ impl Pool<'_> {
         self.check_superblock()?;
         self.load()?;
         // Settling also tells whether the pool and its catalog belong together. If not, it is not left active.
-        if let Err(cause) = self.change().map(drop) {
-            return Err(match self.host.dm.remove(&self.device, Removal::Now) {
+        match self.change().map(drop) {
+            Ok(()) => Ok(Activated::Now),
+            // What is in it can still be read, and that may be all that somebody needs.
+            Err(PoolError::Unusable { .. }) if self.belongs_to_its_catalog()? => Ok(Activated::Unchangeable),
+            Err(cause) => Err(match self.host.dm.remove(&self.device, Removal::Now) {
                 Ok(_) => cause,
                 Err(cleanup) => PoolError::CleanUp { cause: cause.into(), cleanup: Box::new(cleanup.into()) },
-            });
+            }),
         }
-        Ok(Activated::Now)
+    }
+
+    /// Whether a pool that can't be changed is at a transaction that its catalog knows.
+    fn belongs_to_its_catalog(&self) -> Result<bool, PoolError> {
+        let PoolStatus::Working(usage) = self.host.dm.pool_status(&self.device)? else { return Ok(false) };
+        let (known, intent) = (self.catalog.transaction_id()?, self.catalog.intent()?);
+        let intended = intent.map(|intent| intent.before.next());
+        Ok(usage.transaction_id == known || Some(usage.transaction_id) == intended)
     }
 
     /// Makes the pool inactive. Refused while anything in it is in use.
     pub fn deactivate(&mut self) -> Result<Deactivated, PoolError> {
-        let _life = Lock::exclusive(&self.paths.life_lock(), self.patience)?;
+        let _life = self.life()?;
         let _change = Lock::exclusive(&self.paths.change_lock(), self.patience)?;
         if self.active()?.is_none() {
             return Ok(Deactivated::Already);
         }
         self.refuse_if_in_use()?;
         self.remove_nodes(Removal::Now)?;
+        self.catalog.fold()?;
         Ok(Deactivated::Now)
+    }
+
+    /// The right to make the pool active or inactive. While we waited for it, the pool may have been destroyed, and
+    /// another one set up in its place.
+    fn life(&self) -> Result<Lock, PoolError> {
+        let absent = || PoolError::Vanished { what: "pool", name: self.name.to_string() };
+        let life = match Lock::exclusive(&self.paths.life_lock(), self.patience) {
+            Err(error) if error.is_not_found() => return Err(absent()),
+            lock => lock?,
+        };
+        let now = Catalog::open(&self.paths.catalog())?.map(|catalog| catalog.pool()).transpose()?.flatten();
+        match now {
+            Some(now) if (now.uuid, now.state) == (self.record.uuid, self.record.state) => Ok(life),
+            _ => Err(absent()),
+        }
     }
 
     /// Attaches the files and loads the pool's table.
     pub(super) fn load(&self) -> Result<(), PoolError> {
         let files = &self.record.files;
         let (data, metadata) = (self.attach(&files.data)?, self.attach(&files.metadata)?);
-        self.host.dm.create(&NewDevice {
+        let created = self.host.dm.create(&NewDevice {
             name: &self.device,
             uuid: &Uuid::of_pool(&self.record.uuid),
             table: &Table::ThinPool(table(&self.record, &data, &metadata)),
             access: Access::ReadWrite,
             visibility: Visibility::Internal,
-        })?;
+        });
+        // The kernel says EINVAL to a target that it can't find, as to everything else.
+        match created {
+            Err(error) if self.host.dm.versions()?.thin_pool.is_none() => {
+                tracing::debug!(%error);
+                return Err(PoolError::NoThinPool);
+            }
+            created => drop(created?),
+        }
         // The pool holds the loop devices from here on; ours may be dropped.
         match self.host.dm.pool_status(&self.device)? {
             PoolStatus::Working(_) => Ok(()),

@@ -1,14 +1,16 @@
 //! Containers: writable snapshots of images, with a name.
 
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::change::NewThin;
+use super::device::{LARGEST, SIZE_STEP, Use};
 use super::lock::Lock;
 use super::{ContainerName, ImageName, Pool, PoolError, io_error, names};
 use crate::catalog::{Container, Device, DeviceKind, DeviceState, Durability};
 use crate::dm::{self, Removed, ThinStatus};
-use crate::fs::{FileSystem, MountOptions, mounts_of};
+use crate::fs::{Mount, MountOptions, mounts_of};
 use crate::units::Bytes;
 
 /// A container to be made.
@@ -48,6 +50,9 @@ impl Pool<'_> {
         if size < image.device.size {
             return Err(PoolError::TooSmall { asked: size, image: image.device.size });
         }
+        if !size.0.is_multiple_of(SIZE_STEP.0) || size > LARGEST {
+            return Err(PoolError::Size(size));
+        }
         let is_larger = size > image.device.size;
         let becomes = if is_larger { DeviceState::Draft } else { DeviceState::Ready };
         let thin = NewThin { kind: DeviceKind::Container, origin: Some(&image.device), size, becomes };
@@ -82,7 +87,7 @@ impl Pool<'_> {
     /// Gives a container its node, `/dev/mapper/<pool>-<name>`.
     pub fn activate_container(&mut self, name: &ContainerName) -> Result<PathBuf, PoolError> {
         let (container, _lock) = self.claim(name)?;
-        self.activate_device(&container.device)?;
+        self.activate_device(&container.device, Use::Users)?;
         Ok(container.device.node.path())
     }
 
@@ -96,36 +101,41 @@ impl Pool<'_> {
     /// Mounts a container, at a directory or at one of the pool's own, and tells where. One that is mounted
     /// already, and nobody asked for another place, stays where it is.
     pub fn mount_container(&mut self, name: &ContainerName, at: Option<&Path>) -> Result<PathBuf, PoolError> {
-        let policy = self.record.policy.clone();
-        let options = MountOptions::parse(&policy.mount_options)?;
+        let found = |at: &Path| at.canonicalize().map_err(io_error("find the directory", at));
+        let asked = at.map(found).transpose()?;
+        let options = self.mount_options()?;
         let (container, _lock) = self.claim(name)?;
         let was_active = self.active_device(&container.device)?.is_some();
-        let info = self.activate_device(&container.device)?;
+        let info = self.activate_device(&container.device, Use::Users)?;
         let mounted = mounts_of(info.device)?;
-        let target = match at {
-            Some(directory) => directory.canonicalize().map_err(io_error("find the directory", directory))?,
-            None => match mounted.first() {
-                Some(mount) => return Ok(mount.at.clone()),
-                None => self.own_mount_point(name)?,
-            },
+        let already = match &asked {
+            Some(asked) => mounted.iter().find(|mount| mount.at == *asked),
+            None => mounted.first(),
         };
-        if mounted.iter().any(|mount| mount.at == target) {
-            return Ok(target);
+        if let Some(already) = already {
+            return Ok(already.at.clone());
         }
-        let result = self
-            .host
-            .fs
-            .mount(policy.filesystem, &container.device.node.path(), &target, &options)
-            .map_err(PoolError::from)
-            .and_then(|()| self.limit_xfs_retries(&info));
-        match result {
-            Ok(()) => Ok(target),
+        match self.mount_at(&container, name, asked, &options) {
+            Ok(at) => Ok(at),
             Err(cause) if was_active => Err(cause),
             Err(cause) => Err(match self.deactivate_device(&container.device, dm::Removal::Now) {
                 Ok(_) => cause,
                 Err(cleanup) => PoolError::CleanUp { cause: cause.into(), cleanup: cleanup.into() },
             }),
         }
+    }
+
+    fn mount_at(
+        &self,
+        container: &Container,
+        name: &ContainerName,
+        asked: Option<PathBuf>,
+        options: &MountOptions,
+    ) -> Result<PathBuf, PoolError> {
+        let at = asked.map_or_else(|| self.own_mount_point(name), Ok)?;
+        let filesystem = self.record.policy.filesystem;
+        self.host.fs.mount(filesystem, &container.device.node.path(), &at, options)?;
+        Ok(at)
     }
 
     /// Unmounts a container everywhere in our namespace, and takes its node away.
@@ -139,6 +149,7 @@ impl Pool<'_> {
         }
         // The newest first: one may lie on another.
         for mount in mounted.iter().rev() {
+            refuse_if_covered(mount)?;
             self.host.fs.unmount(&mount.at)?;
         }
         self.remove_own_mount_point(name)?;
@@ -230,21 +241,11 @@ impl Pool<'_> {
 
     /// Grows a new container's file system to its device's size, and makes it ready.
     fn grow_new(&mut self, device: &Device) -> Result<(), PoolError> {
-        let info = self.activate_device(device)?;
+        let info = self.activate_device(device, Use::Own)?;
         let policy = &self.record.policy;
         self.host.fs.grow(policy.filesystem, &info.device.kernel_node(), device.size)?;
         self.deactivate_device(device, dm::Removal::Now)?;
         Ok(self.catalog.set_device_state(device.id, DeviceState::Ready, Durability::Synced)?)
-    }
-
-    /// XFS retries metadata writes that find no space for ever, and hangs, unless it is told not to.
-    fn limit_xfs_retries(&self, info: &dm::Info) -> Result<(), PoolError> {
-        let policy = &self.record.policy;
-        let (FileSystem::Xfs, Some(retries)) = (policy.filesystem, policy.xfs_nospace_max_retries) else {
-            return Ok(());
-        };
-        let path = format!("/sys/fs/xfs/dm-{}/error/metadata/ENOSPC/max_retries", info.device.minor);
-        std::fs::write(&path, retries.to_string()).map_err(io_error("write", Path::new(&path)))
     }
 
     fn own_mount_point(&self, name: &ContainerName) -> Result<PathBuf, PoolError> {
@@ -265,6 +266,15 @@ impl Pool<'_> {
             _ => Ok(()),
         }
     }
+}
+
+/// Refuses when something else was mounted over a mount: by its path that one would be unmounted.
+fn refuse_if_covered(mount: &Mount) -> Result<(), PoolError> {
+    let top = mount.at.metadata().map_err(io_error("look at", &mount.at))?.dev();
+    if dm::DeviceNumber::from_dev(top) == mount.device {
+        return Ok(());
+    }
+    Err(PoolError::Covered(mount.at.clone()))
 }
 
 fn container_of(device: &Device, name: &ContainerName, image: &ImageName) -> Container {

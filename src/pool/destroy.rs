@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 
 use super::lock::Lock;
-use super::{Host, Location, Pool, PoolError, io_error};
+use super::{Host, Location, Pool, PoolError, io_error, names};
 use crate::catalog::{Catalog, PoolState};
 use crate::dm::Removal;
 
@@ -22,13 +22,23 @@ impl Location {
         if !paths.directory().try_exists().map_err(io_error("look for", paths.directory()))? {
             return Err(self.absent());
         }
+        let ours = [paths.life_lock(), paths.catalog()];
+        if !ours.iter().any(|file| file.exists()) {
+            // Whatever the directory is, it is no pool's.
+            return Err(self.absent());
+        }
         let life = match Lock::exclusive(&paths.life_lock(), self.patience) {
             // Another destroy was at work, and is done.
             Err(error) if error.is_not_found() => return Err(self.absent()),
             lock => lock?,
         };
         let Some(mut pool) = Pool::open_in_any_state(host, self)? else {
-            // A setup that died before it wrote anything down, or a destroy that died after it removed that.
+            // A setup that died before it wrote anything down, or a destroy that died after it removed that: then
+            // nothing of it can be active.
+            let device = names::pool_device(&self.name)?;
+            if host.dm.find(&device)?.is_some() {
+                return Err(PoolError::CatalogLost { device, catalog: paths.catalog() });
+            }
             return remove_directory(&paths, life);
         };
         // What a half-made or half-destroyed pool has open is what its dead maker left: clearing waits for it.
@@ -36,7 +46,7 @@ impl Location {
             pool.refuse_if_in_use()?;
         }
         pool.clear()?;
-        pool.remove_directory(life)
+        remove_directory(&paths, life)
     }
 }
 
@@ -45,14 +55,17 @@ impl Pool<'_> {
     /// says that the pool is being destroyed.
     pub(super) fn clear(&mut self) -> Result<(), PoolError> {
         let _change = Lock::exclusive(&self.paths.change_lock(), self.patience)?;
-        // A device of the pool's name that is somebody else's is refused while the pool is still whole.
-        self.active()?;
+        // What can be refused comes first: until here nothing is lost.
+        self.remove_nodes_patiently()?;
         if self.record.state == PoolState::Ready {
             self.catalog.set_pool_state(PoolState::Destroying)?;
             self.record.state = PoolState::Destroying;
         }
-        self.remove_nodes_patiently()?;
-        self.record.files.remove()?;
+        // Without its log the file alone must not look like a pool that is ready.
+        self.catalog.fold()?;
+        for stranger in self.record.files.remove(&self.record.uuid, self.record.file_ids)? {
+            tracing::warn!(path = %stranger.display(), "not the file that this pool was made with: left alone");
+        }
         if let Some(directory) = self.record.files.data.parent() {
             remove_if_empty(directory)?;
         }
@@ -80,22 +93,21 @@ impl Pool<'_> {
             std::thread::sleep(BUSY_PAUSE);
         }
     }
-
-    /// Removes the pool's directory.
-    pub(super) fn remove_directory(&self, life: Lock) -> Result<(), PoolError> {
-        remove_directory(&self.paths, life)
-    }
 }
 
 /// Removes the directory with what is known to be ours in it. Whatever else somebody put there stays, and the
 /// directory with it.
-fn remove_directory(paths: &super::Paths, life: Lock) -> Result<(), PoolError> {
+pub(super) fn remove_directory(paths: &super::Paths, life: Lock) -> Result<(), PoolError> {
     for file in Catalog::files(&paths.catalog()) {
         remove_if_there(&file)?;
     }
     if let Ok(locks) = paths.locks().read_dir() {
         for lock in locks {
-            remove_if_there(&lock.map_err(io_error("list", &paths.locks()))?.path())?;
+            let lock = lock.map_err(io_error("list", &paths.locks()))?;
+            let name = lock.file_name().into_string().unwrap_or_default();
+            if name == "import" || name.parse::<u32>().is_ok() {
+                remove_if_there(&lock.path())?;
+            }
         }
     }
     if let Ok(mounts) = paths.mounts().read_dir() {

@@ -3,14 +3,36 @@
 use super::{Pool, PoolError};
 use crate::catalog::{Device, DeviceKind};
 use crate::dm::{self, Access, NewDevice, Removal, Removed, Table, Thin, Uuid, Visibility};
-use crate::units::DeviceId;
+use crate::units::{Bytes, DeviceId};
+
+/// Sizes of devices are multiples of the page size: the kernel's discards and the file systems' blocks want it.
+pub(super) const SIZE_STEP: Bytes = Bytes::kib(4);
+
+/// More than ext4 can have (1 EiB) is a slip of the finger.
+pub(super) const LARGEST: Bytes = Bytes::gib(1 << 30);
+
+/// What a device is activated for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Use {
+    /// To make, grow or free it ourselves: nothing in the system is to look into it.
+    Own,
+    /// For a container's user.
+    Users,
+}
 
 impl Pool<'_> {
-    /// Gives a device its node. One that has it already keeps it.
-    pub(super) fn activate_device(&self, device: &Device) -> Result<dm::Info, PoolError> {
+    /// Gives a device its node. One that has it already keeps it, and is made fit for use.
+    pub(super) fn activate_device(&self, device: &Device, usage: Use) -> Result<dm::Info, PoolError> {
+        let visibility = match usage {
+            Use::Own => Visibility::Internal,
+            Use::Users => visibility(device.kind),
+        };
         let uuid = self.uuid_of(device.id);
         match self.host.find_ours(&device.node, &uuid)? {
-            Some(info) if info.live => return Ok(info),
+            Some(info) if info.live => {
+                self.host.dm.keep(&info, visibility)?;
+                return Ok(info);
+            }
             // Left by a creation that was killed between its two halves.
             Some(_) => drop(self.host.dm.remove(&device.node, Removal::Now)?),
             None => {}
@@ -27,7 +49,7 @@ impl Pool<'_> {
             uuid: &uuid,
             table: &table,
             access: Access::ReadWrite,
-            visibility: visibility(device.kind),
+            visibility,
         })?)
     }
 

@@ -24,6 +24,16 @@ pub enum PoolError {
         /// Where it was looked for.
         root: PathBuf,
     },
+    /// The kernel has the pool, and nobody knows what is in it.
+    #[error(
+        "the device {device} is active, but its catalog {catalog} is gone: nothing was changed; if the pool is to go as well, `dmsetup remove` its devices first"
+    )]
+    CatalogLost {
+        /// The pool's device.
+        device: dm::Name,
+        /// Where its catalog should be.
+        catalog: PathBuf,
+    },
     /// A setup was killed, or is still at work.
     #[error(
         "the pool '{0}' is only half set up; run `thinpool setup` to set it up, or `thinpool destroy` to remove what is there"
@@ -204,6 +214,9 @@ pub enum PoolError {
         /// Where.
         at: Vec<PathBuf>,
     },
+    /// Something lies over it.
+    #[error("something else is mounted over {0}; unmount that first")]
+    Covered(PathBuf),
     /// It is not mounted.
     #[error("the container '{0}' is not mounted")]
     NotMounted(String),
@@ -223,6 +236,9 @@ pub enum PoolError {
         /// What the image has.
         image: Bytes,
     },
+    /// No device can have that size.
+    #[error("{} bytes can't be the size of a device: it is a multiple of 4 KiB, and at most 1 EiB", .0.0)]
+    Size(Bytes),
     /// The host has no file system for it.
     #[error("this host can make neither xfs nor ext4: install xfsprogs or e2fsprogs")]
     NoFileSystem,

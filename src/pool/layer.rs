@@ -3,11 +3,12 @@
 use std::path::Path;
 
 use super::change::NewThin;
+use super::device::Use;
 use super::lock::Lock;
 use super::{Host, Location, Pool, PoolError, names};
 use crate::catalog::{Device, DeviceKind, DeviceState, Layer};
 use crate::dm::{Mode, PoolStatus, Removal};
-use crate::fs::Detached;
+use crate::fs::{Detached, MountOptions};
 use crate::units::Bytes;
 
 /// Makes layers, one after the other. While it lives, no finished layer is tidied away.
@@ -58,9 +59,13 @@ impl<'h> DraftStore<'h> {
         let lock = Lock::exclusive(&change.pool.paths.device_lock(device.id), change.pool.patience)?;
         drop(change);
         let mut draft = Draft { pool, device, lock: Some(lock), mount: None };
-        let info = draft.pool.activate_device(&draft.device)?;
+        let info = draft.pool.activate_device(&draft.device, Use::Own)?;
         let filesystem = draft.pool.record.policy.filesystem;
-        draft.mount = Some(draft.pool.host.fs.mount_detached(filesystem, &info.device.kernel_node())?);
+        draft.mount = Some(draft.pool.host.fs.mount_detached(
+            filesystem,
+            &info.device.kernel_node(),
+            &MountOptions::disposable(),
+        )?);
         Ok(draft)
     }
 }
@@ -135,13 +140,14 @@ impl Drop for Draft<'_> {
 impl Pool<'_> {
     /// The device that a new layer is a snapshot of.
     fn layer_or_base(&self, parent: Option<&str>) -> Result<Device, PoolError> {
-        let no_such = |what, name: &str| PoolError::NoSuch { what, name: name.to_owned() };
-        match parent {
-            None => self.catalog.base()?.ok_or_else(|| no_such("base", "base")),
-            Some(chain) => {
-                let layer = self.catalog.layer(chain)?.ok_or_else(|| no_such("layer", chain))?;
-                self.catalog.device(layer.device)?.ok_or_else(|| no_such("device of layer", chain))
-            }
-        }
+        let device = match parent {
+            None => self.catalog.base()?,
+            Some(chain) => match self.catalog.layer(chain)? {
+                Some(layer) => self.catalog.device(layer.device)?,
+                None => None,
+            },
+        };
+        let name = parent.unwrap_or("base").to_owned();
+        device.ok_or(PoolError::Vanished { what: "layer", name })
     }
 }

@@ -35,6 +35,7 @@ pub use setup::{SetUp, Setup};
 
 use crate::catalog::{Catalog, PoolRecord, PoolState};
 use crate::dm;
+use crate::fs::MountOptions;
 use crate::units::PoolName;
 
 /// A pool that is set up.
@@ -111,6 +112,13 @@ impl<'h> Pool<'h> {
     #[must_use]
     pub fn record(&self) -> &PoolRecord {
         &self.record
+    }
+
+    /// How every mount of the pool is made.
+    fn mount_options(&self) -> Result<MountOptions, PoolError> {
+        let policy = &self.record.policy;
+        Ok(MountOptions::parse(&policy.mount_options)?
+            .with_xfs_nospace_retries(policy.xfs_nospace_max_retries))
     }
 
     /// The pool's own device-mapper device, if it is active. A device of that name that isn't this pool's is an

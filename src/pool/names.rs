@@ -58,9 +58,12 @@ impl FromStr for ContainerName {
     fn from_str(name: &str) -> Result<Self, NameRefused> {
         check(name, "a container", LONGEST_CONTAINER, "_.-")?;
         // The names of the pool's own devices.
-        if name == "pool" || name == "base" || name.starts_with("image-") {
+        let own = ["pool", "base"].iter().any(|own| name == *own || name.ends_with(&format!("-{own}")));
+        if own || name.starts_with("image-") {
             let rule =
-                "'pool', 'base' and what begins with 'image-' name devices of the pool's own".to_owned();
+                "'pool', 'base', what ends with '-pool' or '-base' and what begins with 'image-' name \
+                        devices of pools' own"
+                    .to_owned();
             return Err(NameRefused { name: name.to_owned(), of: "a container", rule });
         }
         Ok(Self(name.to_owned()))
@@ -152,7 +155,7 @@ mod tests {
 
     #[test]
     fn no_container_takes_the_name_of_a_device_of_the_pools_own() {
-        for name in ["pool", "base", "image-7"] {
+        for name in ["pool", "base", "image-7", "web-pool"] {
             assert!(name.parse::<ContainerName>().is_err(), "{name}");
         }
     }

@@ -1,5 +1,6 @@
 //! Devices that nobody needs any more: drafts of processes that died, and what was deleted while in use.
 
+use super::device::Use;
 use super::lock::Lock;
 use super::{Pool, PoolError};
 use crate::catalog::{Device, DeviceState};
@@ -61,7 +62,7 @@ impl Pool<'_> {
             return;
         }
         let discarded = self
-            .activate_device(device)
+            .activate_device(device, Use::Own)
             .and_then(|info| Ok(self.host.fs.discard(&info.device.kernel_node(), device.size)?));
         if let Err(error) = discarded {
             tracing::warn!(device = %device.node, %error, "its blocks were not given back to the host's file system");

@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use super::change::NewThin;
+use super::destroy::remove_directory;
+use super::device::{LARGEST, SIZE_STEP, Use};
 use super::lock::Lock;
 use super::{Activated, Difference, Host, Location, Paths, Pool, PoolError, io_error, names, now};
 use crate::backing::{LoopFileError, LoopFiles, make_private_directory};
@@ -53,22 +55,26 @@ impl Setup {
                 self.refuse_differences(&pool.record)?;
                 let done = match pool.activate_under_lock()? {
                     Activated::Already => SetUp::Already,
-                    Activated::Now => SetUp::Activated,
+                    Activated::Now | Activated::Unchangeable => SetUp::Activated,
                 };
                 return Ok((pool, done));
             }
             tracing::info!(pool = %pool.name, "clearing away what an earlier process left half done");
             pool.clear()?;
         }
-        make_private_directory(&paths.locks())?;
-        let mut pool = self.begin(host)?;
-        match make(&mut pool) {
-            Ok(()) => Ok((pool, SetUp::New)),
-            Err(cause) => Err(match pool.clear().and_then(|()| pool.remove_directory(life)) {
-                Ok(()) => cause,
-                Err(cleanup) => PoolError::CleanUp { cause: cause.into(), cleanup: cleanup.into() },
-            }),
-        }
+        let made =
+            make_private_directory(&paths.locks()).map_err(PoolError::from).and_then(|()| self.begin(host));
+        let (cause, cleared) = match made {
+            Err(cause) => (cause, Ok(())),
+            Ok(mut pool) => match make(&mut pool) {
+                Ok(()) => return Ok((pool, SetUp::New)),
+                Err(cause) => (cause, pool.clear()),
+            },
+        };
+        Err(match cleared.and_then(|()| remove_directory(&paths, life)) {
+            Ok(()) => cause,
+            Err(cleanup) => PoolError::CleanUp { cause: cause.into(), cleanup: cleanup.into() },
+        })
     }
 
     /// The lock, in the pool's directory, which may vanish while we wait: who destroys a pool removes both.
@@ -88,6 +94,9 @@ impl Setup {
         let sync = host.dm.udev_sync();
         if sync.races() && !self.ignore_udev_races {
             return Err(PoolError::UdevRaces(sync));
+        }
+        if !self.policy.base_size.0.is_multiple_of(SIZE_STEP.0) || self.policy.base_size > LARGEST {
+            return Err(PoolError::Size(self.policy.base_size));
         }
         // The kernel would say EINVAL to either, and not why.
         let block = self.policy.block_size.bytes();
@@ -134,6 +143,7 @@ impl Setup {
             transaction_id: TransactionId::default(),
             created: now(),
             files: LoopFiles::in_directory(&self.directory),
+            file_ids: None,
             policy: Policy { filesystem, ..self.policy.clone() },
         };
         for path in [&record.files.data, &record.files.metadata] {
@@ -161,12 +171,21 @@ impl Setup {
 /// Makes what was written down.
 fn make(pool: &mut Pool<'_>) -> Result<(), PoolError> {
     let policy = pool.record.policy.clone();
-    pool.record.files.create(policy.data_size, policy.metadata_size)?;
+    make_files(pool, &policy)?;
     pool.load()?;
     make_base(pool, &policy)?;
     pool.catalog.set_pool_state(PoolState::Ready)?;
     pool.record.state = PoolState::Ready;
-    Ok(())
+    Ok(pool.catalog.fold()?)
+}
+
+/// The loop files. At no moment are there files that nobody knows, nor could somebody else's be taken for them.
+fn make_files(pool: &mut Pool<'_>, policy: &Policy) -> Result<(), PoolError> {
+    let (files, uuid) = (pool.record.files.clone(), pool.record.uuid);
+    let ids = files.create(&uuid, policy.data_size, policy.metadata_size)?;
+    pool.catalog.set_file_ids(ids)?;
+    pool.record.file_ids = Some(ids);
+    Ok(files.name(&uuid)?)
 }
 
 /// The empty file system that everything descends from.
@@ -175,8 +194,11 @@ fn make_base(pool: &mut Pool<'_>, policy: &Policy) -> Result<(), PoolError> {
     let new =
         NewThin { kind: DeviceKind::Base, origin: None, size: policy.base_size, becomes: DeviceState::Draft };
     let base = pool.change()?.create(&new, |_| names::base_device(&name), |_, _| Ok(true))?;
-    let info = pool.activate_device(&base)?;
-    pool.host.fs.make(policy.filesystem, &info.device.kernel_node(), &policy.mkfs_arguments)?;
+    let info = pool.activate_device(&base, Use::Own)?;
+    let node = info.device.kernel_node();
+    pool.host.fs.make(policy.filesystem, &node, &policy.mkfs_arguments)?;
+    // Options that don't work must show now: the pool keeps them for its life.
+    pool.host.fs.mount_detached(policy.filesystem, &node, &pool.mount_options()?)?.close()?;
     pool.deactivate_device(&base, Removal::Now)?;
     Ok(pool.catalog.set_device_state(base.id, DeviceState::Ready, Durability::Synced)?)
 }

@@ -316,6 +316,12 @@ impl DeviceMapper for Twin {
         self.lock().resume(name).map_err(refused(Operation::Resume, name))
     }
 
+    fn keep(&self, info: &Info, visibility: Visibility) -> Result<(), Error> {
+        let name = &info.name;
+        self.lock().cancel_deferred_remove(name).map_err(refused(Operation::Message, name))?;
+        if info.suspended { self.resume(name, visibility) } else { Ok(()) }
+    }
+
     fn remove(&self, name: &Name, removal: Removal) -> Result<Removed, Error> {
         self.lock().remove(name, removal).map_err(refused(Operation::Remove, name))
     }

@@ -423,6 +423,11 @@ impl State {
     }
 
     /// What was to be removed at its last close, and is closed.
+    pub(super) fn cancel_deferred_remove(&mut self, name: &Name) -> Result<(), Errno> {
+        self.device_mut(name)?.deferred_remove = false;
+        Ok(())
+    }
+
     pub(super) fn remove_deferred(&mut self) {
         let closed = |(_, device): &(&Name, &Device)| device.deferred_remove && self.open_count(device) == 0;
         let name = self.devices.iter().find(closed).map(|(name, _)| name.clone());

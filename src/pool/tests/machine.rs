@@ -215,7 +215,7 @@ impl FileSystems for NoFileSystems {
         Ok(())
     }
 
-    fn mount_detached(&self, _: FileSystem, _: &Path) -> Result<Detached, FsError> {
+    fn mount_detached(&self, _: FileSystem, _: &Path, _: &MountOptions) -> Result<Detached, FsError> {
         Ok(Detached::pretended(PathBuf::from("/nonexistent")))
     }
 
