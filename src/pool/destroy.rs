@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 
 use super::lock::Lock;
-use super::{Host, Location, Pool, PoolError, io_error};
+use super::{Host, Location, Paths, Pool, PoolError, io_error};
 use crate::catalog::{Catalog, PoolState};
 use crate::dm::Removal;
 
@@ -36,7 +36,7 @@ impl Location {
             pool.refuse_if_in_use()?;
         }
         pool.clear()?;
-        pool.remove_directory(life)
+        remove_directory(&paths, life)
     }
 }
 
@@ -80,16 +80,11 @@ impl Pool<'_> {
             std::thread::sleep(BUSY_PAUSE);
         }
     }
-
-    /// Removes the pool's directory.
-    pub(super) fn remove_directory(&self, life: Lock) -> Result<(), PoolError> {
-        remove_directory(&self.paths, life)
-    }
 }
 
 /// Removes the directory with what is known to be ours in it. Whatever else somebody put there stays, and the
 /// directory with it.
-fn remove_directory(paths: &super::Paths, life: Lock) -> Result<(), PoolError> {
+pub(super) fn remove_directory(paths: &Paths, life: Lock) -> Result<(), PoolError> {
     for file in Catalog::files(&paths.catalog()) {
         remove_if_there(&file)?;
     }

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use super::change::NewThin;
+use super::destroy::remove_directory;
 use super::lock::Lock;
 use super::{Activated, Difference, Host, Location, Paths, Pool, PoolError, io_error, names, now};
 use crate::backing::{LoopFileError, LoopFiles, make_private_directory};
@@ -60,14 +61,16 @@ impl Setup {
             tracing::info!(pool = %pool.name, "clearing away what an earlier process left half done");
             pool.clear()?;
         }
-        make_private_directory(&paths.locks())?;
-        let mut pool = self.begin(host)?;
+        let mut pool = match self.begin(host, &paths) {
+            Ok(pool) => pool,
+            Err(cause) => return Err(cause.after_cleaning_up(remove_directory(&paths, life))),
+        };
         match make(&mut pool) {
             Ok(()) => Ok((pool, SetUp::New)),
-            Err(cause) => Err(match pool.clear().and_then(|()| pool.remove_directory(life)) {
-                Ok(()) => cause,
-                Err(cleanup) => PoolError::CleanUp { cause: cause.into(), cleanup: cleanup.into() },
-            }),
+            Err(cause) => {
+                let cleanup = pool.clear().and_then(|()| remove_directory(&paths, life));
+                Err(cause.after_cleaning_up(cleanup))
+            }
         }
     }
 
@@ -126,7 +129,8 @@ impl Setup {
     }
 
     /// Writes down that a pool is about to be.
-    fn begin<'h>(&self, host: &'h Host) -> Result<Pool<'h>, PoolError> {
+    fn begin<'h>(&self, host: &'h Host, paths: &Paths) -> Result<Pool<'h>, PoolError> {
+        make_private_directory(&paths.locks())?;
         let filesystem = self.choose_filesystem(host)?;
         let record = PoolRecord {
             uuid: uuid::Uuid::new_v4(),
@@ -143,7 +147,7 @@ impl Setup {
         }
         // A device of the pool's name that is somebody else's is refused before a byte is written.
         host.find_ours(&names::pool_device(&self.location.name)?, &Uuid::of_pool(&record.uuid))?;
-        let mut catalog = Catalog::create(&self.location.paths().catalog())?;
+        let mut catalog = Catalog::create(&paths.catalog())?;
         catalog.begin_pool(&record)?;
         Pool::new(host, &self.location, catalog, record)
     }

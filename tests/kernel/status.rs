@@ -215,22 +215,21 @@ fn a_full_pool_answers_refuses_what_is_new_and_recovers() {
 #[test]
 fn below_the_minimum_a_new_container_is_refused_in_bytes_and_percent() {
     let bench = Bench::new();
-    let mut setup = SMALL.to_vec();
-    setup.extend(["--min-free-space", "99%"]);
-    bench.ok(setup);
+    let size = ["--loop-data-size", "256M", "--loop-metadata-size", "16M", "--base-size", "512M"];
+    bench.ok([&["setup", "--fs", "ext4", "--min-free-space", "85%"][..], &size].concat());
     let (code, status) = bench.health();
     assert_eq!((code, status["health"].as_str()), (0, Some("healthy")), "{status}");
     let source = bench.directory.path().join("rootfs");
     std::fs::create_dir(&source).expect("made");
     ok(Command::new("dd")
-        .args(["if=/dev/urandom", "bs=1M", "count=24"])
+        .args(["if=/dev/urandom", "bs=1M", "count=48"])
         .arg(format!("of={}", source.join("bytes").display())));
     bench.ok(["image", "import", "large", source.to_str().expect("UTF-8")]);
     let (code, status) = bench.health();
     assert_eq!((code, &status["problems"][0]["key"]), (5, &"data_nearly_full".into()), "{status}");
     assert_eq!(status["health"], "degraded");
     let error = bench.fails(8, ["container", "create", "large"]);
-    assert!(error.contains("99%") && error.contains("GiB"), "{error}");
+    assert!(error.contains("85%") && error.contains("217.6 MiB"), "{error}");
 }
 
 #[test]
@@ -256,13 +255,13 @@ fn a_read_only_pool_is_not_called_healthy_and_takes_nothing_new() {
 fn a_pool_whose_disk_fails_answers_and_can_be_destroyed() {
     let bench = Bench::new();
     // The files lie on a file system that lies on a device that can be made to fail.
-    let (disk, host) = (format!("{}-disk", bench.name), bench.directory.path().join("host"));
+    let (fragile, host) = (format!("{}-fragile", bench.name), bench.directory.path().join("host"));
     let image = bench.directory.path().join("image");
     File::create(&image).and_then(|file| file.set_len(512 << 20)).expect("made");
     let below = ok(Command::new("losetup").args(["--find", "--show"]).arg(&image));
     let good = format!("0 1048576 linear {} 0", below.trim());
-    ok(Command::new("dmsetup").args(["create", &disk, "--table", &good]));
-    let node = format!("/dev/mapper/{disk}");
+    ok(Command::new("dmsetup").args(["create", &fragile, "--table", &good]));
+    let node = format!("/dev/mapper/{fragile}");
     ok(Command::new("mkfs.ext4").args(["-q", &node]));
     std::fs::create_dir(&host).expect("made");
     ok(Command::new("mount").arg(&node).arg(&host));
@@ -271,7 +270,7 @@ fn a_pool_whose_disk_fails_answers_and_can_be_destroyed() {
     bench.ok(setup);
     bench.with_image();
 
-    reload(&disk, "0 1048576 error");
+    reload(&fragile, "0 1048576 error");
     assert_ne!(bench.promptly(["container", "create", "small"]).code, 0, "made on a broken disk");
     let (code, status) = bench.health();
     assert_eq!((code, status["health"].as_str()), (5, Some("failed")), "{status}");
@@ -281,13 +280,13 @@ fn a_pool_whose_disk_fails_answers_and_can_be_destroyed() {
     assert!(!said.out.contains("Data Space Used: 0B"), "{}", said.out);
     assert_ne!(bench.promptly(["container", "create", "small"]).code, 0, "made in a failed pool");
 
-    reload(&disk, &good);
+    reload(&fragile, &good);
     assert_eq!(bench.promptly(["deactivate"]).code, 0);
     ok(Command::new("umount").arg(&host));
     ok(Command::new("mount").arg(&node).arg(&host));
     assert_eq!(bench.promptly(["destroy", "--yes"]).code, 0);
     ok(Command::new("umount").arg(&host));
-    ok(Command::new("dmsetup").args(["remove", "--retry", &disk]));
+    ok(Command::new("dmsetup").args(["remove", "--retry", &fragile]));
     ok(Command::new("losetup").args(["-d", below.trim()]));
     bench.assert_nothing_left();
 }
@@ -299,10 +298,10 @@ fn status_waits_for_no_lock() {
         let file = File::options().write(true).open(bench.state().join(name)).expect("opens");
         Flock::lock(file, FlockArg::LockExclusive).expect("free")
     };
-    let held = ["life.lock", "change.lock"].map(hold);
+    let locks = ["life.lock", "change.lock"].map(hold);
     assert_eq!(bench.health().0, 0);
     assert_eq!(bench.promptly(["container", "list"]).code, 0);
-    drop(held);
+    drop(locks);
 }
 
 #[test]

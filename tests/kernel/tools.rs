@@ -3,7 +3,6 @@
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};
-use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -13,7 +12,7 @@ use serde_json::Value;
 use crate::support::{Bench, Said, ok, run};
 
 /// What is to happen happens long before this, also in an emulated machine: a test that hangs fails.
-const GUARD: Duration = Duration::from_secs(60);
+pub const GUARD: Duration = Duration::from_secs(60);
 
 /// Waits for what is about to happen.
 pub fn wait_for(what: &str, happened: impl Fn() -> bool) {
@@ -64,21 +63,6 @@ impl Bench {
     /// Starts the command.
     pub fn start<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Child {
         spawn(&mut self.command(arguments))
-    }
-
-    /// Starts the command and kills it as soon as something has happened. Whether it was killed: it may be done.
-    pub fn kill_when<S: AsRef<OsStr>>(
-        &self,
-        arguments: impl IntoIterator<Item = S>,
-        happened: impl Fn() -> bool,
-    ) -> bool {
-        let mut child = self.start(arguments);
-        let deadline = Instant::now() + GUARD;
-        while !happened() && child.try_wait().expect("waits").is_none() {
-            assert!(Instant::now() < deadline, "neither happened nor ended within {GUARD:?}");
-        }
-        child.kill().expect("kills");
-        child.wait().expect("waits").signal().is_some()
     }
 
     /// Imports an image `small` with one file in it.
