@@ -157,7 +157,7 @@ fn a_setup_after_a_reboot_brings_the_pool_back_and_makes_no_new_one() {
 #[test]
 fn a_pool_put_to_rest_can_be_woken_at_once_again_and_again() {
     let bench = Bench::with_pool();
-    for _ in 0..8 {
+    for _ in 0..4 {
         bench.ok(["deactivate"]);
         bench.ok(["activate"]);
     }

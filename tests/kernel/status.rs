@@ -229,7 +229,7 @@ fn below_the_minimum_a_new_container_is_refused_in_bytes_and_percent() {
     assert_eq!((code, &status["problems"][0]["key"]), (5, &"data_nearly_full".into()), "{status}");
     assert_eq!(status["health"], "degraded");
     let error = bench.fails(8, ["container", "create", "large"]);
-    assert!(error.contains("85%") && error.contains("217.6 MiB"), "{error}");
+    assert!(error.contains("85%") && error.contains("217.60 MiB"), "{error}");
 }
 
 #[test]
