@@ -5,6 +5,7 @@ use std::io::{self, IsTerminal};
 use clap::Args;
 
 use super::{CliError, Context, output};
+use crate::pool::status::State;
 
 /// How to destroy.
 #[derive(Debug, Args)]
@@ -16,8 +17,9 @@ pub(super) struct Arguments {
 
 pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<(), CliError> {
     let (location, host) = (context.location(), context.host()?);
-    if !arguments.yes {
-        let status = location.status(&host);
+    let status = location.status(&host);
+    // What isn't there is told without a question before.
+    if !arguments.yes && status.state != State::Absent {
         let devices = status.known.as_ref().map(|known| known.devices).unwrap_or_default();
         confirm(&format!(
             "This removes the pool '{}' with its {} images and {} containers, for ever.",

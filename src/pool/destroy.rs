@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 
 use super::lock::Lock;
-use super::{Host, Location, Pool, PoolError, io_error, names};
+use super::{Host, Location, Paths, Pool, PoolError, io_error, names};
 use crate::catalog::{Catalog, PoolState};
 use crate::dm::Removal;
 
@@ -97,7 +97,7 @@ impl Pool<'_> {
 
 /// Removes the directory with what is known to be ours in it. Whatever else somebody put there stays, and the
 /// directory with it.
-pub(super) fn remove_directory(paths: &super::Paths, life: Lock) -> Result<(), PoolError> {
+pub(super) fn remove_directory(paths: &Paths, life: Lock) -> Result<(), PoolError> {
     for file in Catalog::files(&paths.catalog()) {
         remove_if_there(&file)?;
     }

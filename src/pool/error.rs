@@ -302,6 +302,16 @@ pub enum PoolError {
     Name(#[from] NameError),
 }
 
+impl PoolError {
+    /// This error, and with it the one of the cleaning up, if there was one.
+    pub(super) fn after_cleaning_up(self, cleanup: Result<(), PoolError>) -> Self {
+        match cleanup {
+            Ok(()) => self,
+            Err(cleanup) => Self::CleanUp { cause: self.into(), cleanup: cleanup.into() },
+        }
+    }
+}
+
 /// A setting that was asked for and is otherwise in the pool that exists.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Difference {

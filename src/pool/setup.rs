@@ -62,19 +62,17 @@ impl Setup {
             tracing::info!(pool = %pool.name, "clearing away what an earlier process left half done");
             pool.clear()?;
         }
-        let made =
-            make_private_directory(&paths.locks()).map_err(PoolError::from).and_then(|()| self.begin(host));
-        let (cause, cleared) = match made {
-            Err(cause) => (cause, Ok(())),
-            Ok(mut pool) => match make(&mut pool) {
-                Ok(()) => return Ok((pool, SetUp::New)),
-                Err(cause) => (cause, pool.clear()),
-            },
+        let mut pool = match self.begin(host, &paths) {
+            Ok(pool) => pool,
+            Err(cause) => return Err(cause.after_cleaning_up(remove_directory(&paths, life))),
         };
-        Err(match cleared.and_then(|()| remove_directory(&paths, life)) {
-            Ok(()) => cause,
-            Err(cleanup) => PoolError::CleanUp { cause: cause.into(), cleanup: cleanup.into() },
-        })
+        match make(&mut pool) {
+            Ok(()) => Ok((pool, SetUp::New)),
+            Err(cause) => {
+                let cleanup = pool.clear().and_then(|()| remove_directory(&paths, life));
+                Err(cause.after_cleaning_up(cleanup))
+            }
+        }
     }
 
     /// The lock, in the pool's directory, which may vanish while we wait: who destroys a pool removes both.
@@ -135,7 +133,8 @@ impl Setup {
     }
 
     /// Writes down that a pool is about to be.
-    fn begin<'h>(&self, host: &'h Host) -> Result<Pool<'h>, PoolError> {
+    fn begin<'h>(&self, host: &'h Host, paths: &Paths) -> Result<Pool<'h>, PoolError> {
+        make_private_directory(&paths.locks())?;
         let filesystem = self.choose_filesystem(host)?;
         let record = PoolRecord {
             uuid: uuid::Uuid::new_v4(),
@@ -153,7 +152,7 @@ impl Setup {
         }
         // A device of the pool's name that is somebody else's is refused before a byte is written.
         host.find_ours(&names::pool_device(&self.location.name)?, &Uuid::of_pool(&record.uuid))?;
-        let mut catalog = Catalog::create(&self.location.paths().catalog())?;
+        let mut catalog = Catalog::create(&paths.catalog())?;
         catalog.begin_pool(&record)?;
         Pool::new(host, &self.location, catalog, record)
     }

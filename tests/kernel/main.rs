@@ -1,11 +1,14 @@
 //! The command on a real kernel. Run by root in a throwaway machine; see `docs/testing.md`.
 //!
 //! Every test has a pool and a directory of its own, and what it leaves behind is removed also when it panics.
+#![allow(clippy::expect_used, clippy::panic, reason = "a test that can't go on has failed")]
 
 mod containers;
 mod images;
 mod lifecycle;
+mod settings;
 mod status;
 mod support;
+mod tools;
 #[path = "../tree/mod.rs"]
 mod tree;

@@ -146,6 +146,16 @@ impl Bench {
             .collect()
     }
 
+    fn unmount(&self) {
+        let here = self.directory.path().display().to_string();
+        let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap_or_default();
+        let ours =
+            |line: &&str| line.contains(&here) || line.contains(&format!("/dev/mapper/{}-", self.name));
+        for mount in mounts.lines().filter(ours).filter_map(|line| line.split(' ').nth(1)) {
+            let _ = Command::new("umount").arg(mount).output();
+        }
+    }
+
     /// The files of this test that loop devices are attached to.
     pub fn attached(&self) -> Vec<String> {
         let all = run(Command::new("losetup").args(["-ln", "-O", "BACK-FILE"])).out;
@@ -161,13 +171,7 @@ pub const SMALL: [&str; 9] =
 impl Drop for Bench {
     /// By other tools than the one under test, since that may be what is broken.
     fn drop(&mut self) {
-        let here = self.directory.path().display().to_string();
-        let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap_or_default();
-        let ours =
-            |line: &&str| line.contains(&here) || line.contains(&format!("/dev/mapper/{}-", self.name));
-        for mount in mounts.lines().filter(ours).filter_map(|line| line.split(' ').nth(1)) {
-            let _ = Command::new("umount").arg(mount).output();
-        }
+        self.unmount();
         let (pools, thins): (Vec<String>, Vec<String>) =
             self.devices().into_iter().partition(|name| name.ends_with("-pool"));
         for device in thins.iter().chain(&pools) {
@@ -176,6 +180,8 @@ impl Drop for Bench {
         for file in self.attached() {
             let _ = Command::new("losetup").args(["-d", &file]).output();
         }
+        // What lay under the loop files.
+        self.unmount();
     }
 }
 

@@ -1,0 +1,234 @@
+//! What would disturb other tests, so these run one after the other in a machine of their own: commands are killed,
+//! which leaves a semaphore when they waited for udev, and udevd is stopped.
+#![allow(clippy::expect_used, clippy::panic, reason = "a test that can't go on has failed")]
+
+#[path = "kernel/support.rs"]
+#[allow(dead_code, reason = "another binary uses the rest")]
+mod support;
+#[path = "kernel/tools.rs"]
+#[allow(dead_code, reason = "another binary uses the rest")]
+mod tools;
+
+use std::ffi::OsStr;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::process::ExitStatusExt;
+use std::process::Command;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use support::{Bench, SMALL, ok, run};
+use tools::{GUARD, spawn, wait_for};
+
+/// The machine, for one test.
+struct Alone(#[allow(dead_code, reason = "held, not read")] MutexGuard<'static, ()>);
+
+impl Alone {
+    fn new() -> Self {
+        static MACHINE: Mutex<()> = Mutex::new(());
+        Self(MACHINE.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Drop for Alone {
+    /// A semaphore outlives whoever was killed while udev was to lower it; this is libdevmapper's own cure.
+    fn drop(&mut self) {
+        run(Command::new("dmsetup").args(["udevcomplete_all", "--yes"]));
+    }
+}
+
+/// The semaphores that somebody waits for udev with.
+fn cookies() -> Vec<String> {
+    let table = std::fs::read_to_string("/proc/sysvipc/sem").expect("read");
+    let keys = table.lines().filter_map(|line| line.split_whitespace().next()?.parse::<i64>().ok());
+    keys.filter(|key| key >> 16 == 0x0d4d).map(|key| format!("{key:#x}")).collect()
+}
+
+/// udevd stopped by a signal or by systemd. It runs again afterwards, whatever the test did.
+struct NoUdev {
+    back: &'static [&'static str],
+}
+
+impl NoUdev {
+    fn stopped() -> Self {
+        let down = Self { back: &["start", UDEVD[0], UDEVD[1], UDEVD[2]] };
+        ok(Command::new("systemctl").arg("stop").args(UDEVD));
+        down
+    }
+
+    fn hanging() -> Self {
+        let down = Self { back: &["kill", "--signal=CONT", UDEVD[2]] };
+        ok(Command::new("systemctl").args(["kill", "--signal=STOP", UDEVD[2]]));
+        down
+    }
+}
+
+/// A socket would start it again.
+const UDEVD: [&str; 3] =
+    ["systemd-udevd-control.socket", "systemd-udevd-kernel.socket", "systemd-udevd.service"];
+
+impl Drop for NoUdev {
+    fn drop(&mut self) {
+        run(Command::new("systemctl").args(self.back));
+        run(Command::new("udevadm").args(["settle", "--timeout=20"]));
+    }
+}
+
+/// A container's whole life, with what setup takes besides.
+fn live(bench: &Bench, more: &[&str]) {
+    let flags = [&SMALL[..], more].concat();
+    assert_eq!(bench.promptly(flags).code, 0);
+    let source = bench.directory.path().join("rootfs");
+    std::fs::create_dir(&source).expect("made");
+    std::fs::write(source.join("greeting"), "from the image").expect("written");
+    let source = source.to_str().expect("UTF-8");
+    for step in [
+        &["image", "import", "small", source][..],
+        &["container", "create", "small", "--name", "box"],
+        &["container", "mount", "box"],
+    ] {
+        let said = bench.promptly([step, more].concat());
+        assert_eq!(said.code, 0, "{step:?}: {said:?}");
+    }
+    assert!(bench.has_node("box") && bench.has_node("pool"));
+    let at = bench.state().join("mnt/box");
+    assert_eq!(std::fs::read_to_string(at.join("greeting")).expect("read"), "from the image");
+    assert_eq!(bench.promptly([&["container", "unmount", "box"], more].concat()).code, 0);
+    assert!(!bench.has_node("box"), "the node stayed");
+    assert_eq!(bench.promptly([&["destroy", "--yes"], more].concat()).code, 0);
+    assert!(!bench.has_node("pool"), "the node stayed");
+    bench.assert_nothing_left();
+    assert_eq!(cookies(), [""; 0]);
+}
+
+#[test]
+fn without_udevd_nodes_come_and_go_all_the_same() {
+    let (_alone, bench) = (Alone::new(), Bench::new());
+    let down = NoUdev::stopped();
+    assert_eq!(bench.status()["host"]["udev_sync"], false);
+    live(&bench, &[]);
+    drop(down);
+    assert_eq!(bench.status()["host"]["udev_sync"], true);
+}
+
+#[test]
+fn a_udevd_that_hangs_costs_no_more_than_the_timeout() {
+    let (_alone, bench) = (Alone::new(), Bench::new());
+    let down = NoUdev::hanging();
+    live(&bench, &["--udev-timeout", "1s"]);
+    drop(down);
+    // It works off what it missed: that must not bring anything back.
+    assert!(!bench.has_node("pool") && !bench.has_node("box"));
+}
+
+impl Bench {
+    /// Starts the command and kills it as soon as something has happened. Whether it was killed: it may be done.
+    fn kill_when<S: AsRef<OsStr>>(
+        &self,
+        arguments: impl IntoIterator<Item = S>,
+        happened: impl Fn() -> bool,
+    ) -> bool {
+        let mut child = self.start(arguments);
+        let deadline = Instant::now() + GUARD;
+        while !happened() && child.try_wait().expect("waits").is_none() {
+            assert!(Instant::now() < deadline, "neither happened nor ended within {GUARD:?}");
+        }
+        child.kill().expect("kills");
+        child.wait().expect("waits").signal().is_some()
+    }
+}
+
+/// A moment in a setup or a destroy, seen from outside.
+type Moment = (&'static str, fn(&Bench) -> bool);
+
+/// The moments at which a setup leaves something new behind.
+const MOMENTS: [Moment; 7] = [
+    ("the directory", |bench| bench.state().exists()),
+    ("the catalog", |bench| bench.state().join("catalog.db").exists()),
+    ("the data file", |bench| bench.data().exists()),
+    ("the metadata file", |bench| bench.metadata().exists()),
+    ("the pool's node", |bench| bench.has_node("pool")),
+    ("the base's node", |bench| bench.has_node("base")),
+    ("the base's end", |bench| base_was_made(bench)),
+];
+
+/// The base's node goes when its file system is made. Blocks are used from then on.
+fn base_was_made(bench: &Bench) -> bool {
+    bench.data().metadata().is_ok_and(|data| data.blocks() > 64) && !bench.has_node("base")
+}
+
+#[test]
+fn a_setup_killed_anywhere_is_finished_by_the_next() {
+    let _alone = Alone::new();
+    for (moment, happened) in MOMENTS {
+        let bench = Bench::new();
+        let killed = bench.kill_when(SMALL, || happened(&bench));
+        let (code, status) = bench.health();
+        let state = status["state"].as_str().expect("a state");
+        assert!(
+            matches!((state, code), ("absent", 4) | ("half_set_up", 5) | ("active", 0)),
+            "{moment}: {status}"
+        );
+        assert!(killed || state == "active", "{moment}: {status}");
+        bench.ok(SMALL);
+        bench.assert_one_pool();
+    }
+}
+
+#[test]
+fn a_setup_killed_anywhere_is_cleared_away_by_destroy() {
+    let _alone = Alone::new();
+    for (moment, happened) in MOMENTS {
+        let bench = Bench::new();
+        bench.kill_when(SMALL, || happened(&bench));
+        let said = bench.promptly(["destroy", "--yes"]);
+        // 4: it died before it made anything.
+        assert!(said.code == 0 || said.code == 4, "{moment}: {said:?}");
+        bench.assert_nothing_left();
+    }
+}
+
+#[test]
+fn a_destroy_killed_anywhere_is_finished_by_the_next() {
+    let _alone = Alone::new();
+    let moments: [Moment; 5] = [
+        ("nothing", |_| true),
+        ("the pool's node", |bench| !bench.has_node("pool")),
+        ("the data file", |bench| !bench.data().exists()),
+        ("the metadata file", |bench| !bench.metadata().exists()),
+        ("the catalog", |bench| !bench.state().join("catalog.db").exists()),
+    ];
+    for (moment, gone) in moments {
+        let bench = Bench::with_pool();
+        bench.kill_when(["destroy", "--yes"], || gone(&bench));
+        let (code, status) = bench.health();
+        assert!(matches!(code, 0 | 4 | 5), "{moment}: {status}");
+        let said = bench.promptly(["destroy", "--yes"]);
+        assert!(said.code == 0 || said.code == 4, "{moment}: {said:?}");
+        bench.assert_nothing_left();
+    }
+}
+
+#[test]
+fn a_mkfs_that_outlives_its_killed_setup_keeps_nobody_from_clearing_up() {
+    let _alone = Alone::new();
+    for next in [&SMALL[..], &["destroy", "--yes"]] {
+        let bench = Bench::new();
+        // A slow mkfs: it has the device open for longer than a removal waits for udev.
+        let tool = bench.directory.path().join("mkfs.ext4");
+        let begun = bench.directory.path().join("begun");
+        let script =
+            format!("#!/bin/bash\nexec 9<>\"${{@: -1}}\"\ntouch {}\nexec sleep 4\n", begun.display());
+        std::fs::write(&tool, script).expect("written");
+        std::fs::set_permissions(&tool, PermissionsExt::from_mode(0o755)).expect("made executable");
+        let path = format!("{}:{}", bench.directory.path().display(), std::env::var("PATH").expect("a PATH"));
+        let mut child = spawn(bench.command(SMALL).env("PATH", path));
+        wait_for("mkfs", || begun.exists());
+        child.kill().expect("kills");
+        // Not its output: mkfs holds the other end of nothing, but need not end first.
+        child.wait().expect("ends");
+
+        assert_eq!(bench.health().1["state"], "half_set_up");
+        bench.ok(next);
+        if next == &SMALL[..] { bench.assert_one_pool() } else { bench.assert_nothing_left() }
+    }
+}
