@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use self::archives::{Entry, OciLayout, docker_save, hostile};
 use crate::support::{Bench, Said, assert_pool_and_catalog_agree, importing, ok, run, wait_until};
-use crate::tree;
+use crate::{docs, tree};
 
 /// Made by mmdebstrap and umoci when the machine was built.
 const DEBIAN: &str = "/usr/share/thinpool-test/debian.tar";
@@ -403,7 +403,7 @@ fn programs_find_the_documented_keys_in_the_list_of_images() {
     let bench = Bench::with_image("image");
     bench.ok(["container", "create", "image", "--name", "one"]);
     let image = &bench.list("image")[0];
-    assert_eq!(archives::keys(image), archives::documented("images[]."), "docs/json.md and the list differ");
+    assert_eq!(docs::keys(image), docs::documented("images[]."), "docs/json.md and the list differ");
     assert_eq!(image["name"], "image");
     assert_eq!(image["layers"], 1);
     assert_eq!(image["parent"], Value::Null);

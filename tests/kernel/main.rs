@@ -3,6 +3,7 @@
 //! Every test has a pool and a directory of its own, and what it leaves behind is removed also when it panics.
 
 mod containers;
+mod docs;
 mod images;
 mod lifecycle;
 mod status;

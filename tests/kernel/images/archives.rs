@@ -1,6 +1,5 @@
 //! Archives for tests: honest ones made by GNU tar and umoci, and hostile ones made by hand.
 
-use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
@@ -204,16 +203,4 @@ pub fn hostile(outside: &Path) -> Vec<(&'static str, bool, Vec<u8>)> {
             pack(&[soft("out", &canary), hard("in", "out"), file("in")]),
         ),
     ]
-}
-
-/// The keys of an object.
-pub fn keys(object: &Value) -> BTreeSet<String> {
-    object.as_object().expect("an object").keys().cloned().collect()
-}
-
-/// The keys that `docs/json.md` has below this one.
-pub fn documented(above: &str) -> BTreeSet<String> {
-    let rows = include_str!("../../../docs/json.md").lines();
-    rows.filter_map(|row| row.strip_prefix("| `")?.split('`').next()?.strip_prefix(above).map(str::to_owned))
-        .collect()
 }
