@@ -2,6 +2,8 @@
 //!
 //! Every test has a pool and a directory of its own, and what it leaves behind is removed also when it panics.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "the lints spare only functions marked as tests")]
+
 mod containers;
 mod docs;
 mod images;

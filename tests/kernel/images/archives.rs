@@ -63,16 +63,12 @@ impl OciLayout {
 
     /// The file of an image's topmost layer.
     pub fn blob_of_top_layer(&self, reference: &str) -> PathBuf {
-        let index = self.document(&self.path.join("index.json"));
+        let index = document(&self.path.join("index.json"));
         let manifests = index["manifests"].as_array().unwrap();
         let ours =
             |manifest: &&Value| manifest["annotations"]["org.opencontainers.image.ref.name"] == reference;
-        let manifest = self.document(&self.blob(manifests.iter().find(ours).unwrap()));
+        let manifest = document(&self.blob(manifests.iter().find(ours).unwrap()));
         self.blob(manifest["layers"].as_array().unwrap().last().unwrap())
-    }
-
-    fn document(&self, path: &Path) -> Value {
-        serde_json::from_slice(&fs::read(path).unwrap()).unwrap()
     }
 
     fn blob(&self, descriptor: &Value) -> PathBuf {
@@ -82,6 +78,10 @@ impl OciLayout {
     fn name(&self, reference: &str) -> String {
         format!("{}:{reference}", self.path.display())
     }
+}
+
+fn document(path: &Path) -> Value {
+    serde_json::from_slice(&fs::read(path).unwrap()).unwrap()
 }
 
 /// Takes away files of the layer below, empties a directory, and makes files of other types what they were.
