@@ -98,16 +98,17 @@ impl Pool<'_> {
     pub fn mount_container(&mut self, name: &ContainerName, at: Option<&Path>) -> Result<PathBuf, PoolError> {
         let policy = self.record.policy.clone();
         let options = MountOptions::parse(&policy.mount_options)?;
+        let at =
+            at.map(|directory| directory.canonicalize().map_err(io_error("find the directory", directory)));
+        let at = at.transpose()?;
         let (container, _lock) = self.claim(name)?;
         let was_active = self.active_device(&container.device)?.is_some();
         let info = self.activate_device(&container.device)?;
         let mounted = mounts_of(info.device)?;
-        let target = match at {
-            Some(directory) => directory.canonicalize().map_err(io_error("find the directory", directory))?,
-            None => match mounted.first() {
-                Some(mount) => return Ok(mount.at.clone()),
-                None => self.own_mount_point(name)?,
-            },
+        let target = match (at, mounted.first()) {
+            (Some(directory), _) => directory,
+            (None, Some(mount)) => return Ok(mount.at.clone()),
+            (None, None) => self.own_mount_point(name)?,
         };
         if mounted.iter().any(|mount| mount.at == target) {
             return Ok(target);
