@@ -174,7 +174,9 @@ impl Drop for Bench {
             let _ = Command::new("dmsetup").args(["remove", "--retry", device]).output();
         }
         for file in self.attached() {
-            let _ = Command::new("losetup").args(["-d", &file]).output();
+            for device in run(Command::new("losetup").args(["-nl", "-O", "NAME", "-j", &file])).out.lines() {
+                let _ = Command::new("losetup").args(["-d", device.trim()]).output();
+            }
         }
     }
 }
