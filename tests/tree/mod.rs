@@ -77,6 +77,8 @@ fn xattrs(path: &Path) -> Vec<(OsString, Vec<u8>)> {
     let mut xattrs: Vec<_> = xattr::list(path)
         .unwrap()
         .filter(|name| !name.as_bytes().starts_with(b"security.selinux"))
+        // XFS's other name for what is listed as system.posix_acl_*.
+        .filter(|name| !name.as_bytes().starts_with(b"trusted.SGI_ACL_"))
         .map(|name| (name.clone(), xattr::get(path, &name).unwrap().unwrap_or_default()))
         .collect();
     xattrs.sort();

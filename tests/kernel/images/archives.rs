@@ -105,15 +105,16 @@ fn make_upper(upper: &Path) {
     }
 }
 
-/// What `docker save` would write, unpacked.
+/// What `docker save` would write, unpacked: layers by their digest, and the table of contents after them.
 pub fn docker_save(layers: &[PathBuf], to: &Path) -> PathBuf {
     fs::create_dir(to).unwrap();
-    let names: Vec<String> = (0..layers.len()).map(|number| format!("{number}.tar")).collect();
+    let digest = |layer: &PathBuf| ok(Command::new("sha256sum").arg(layer))[..64].to_owned();
+    let digests: Vec<String> = layers.iter().map(digest).collect();
+    let names: Vec<String> = digests.iter().map(|digest| format!("{digest}.tar")).collect();
     for (layer, name) in layers.iter().zip(&names) {
         fs::copy(layer, to.join(name)).unwrap();
     }
-    let digest = |layer: &PathBuf| ok(Command::new("sha256sum").arg(layer))[..64].to_owned();
-    let diff_ids: Vec<String> = layers.iter().map(|layer| format!("sha256:{}", digest(layer))).collect();
+    let diff_ids: Vec<String> = digests.iter().map(|digest| format!("sha256:{digest}")).collect();
     let config = json!({
         "architecture": "amd64", "os": "linux", "config": {},
         "rootfs": { "type": "layers", "diff_ids": diff_ids },
