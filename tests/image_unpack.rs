@@ -3,55 +3,19 @@
 
 #![allow(clippy::unwrap_used, reason = "the lints spare only unit tests")]
 
+mod one_directory;
 mod tree;
 
 use std::collections::BTreeMap;
-use std::convert::Infallible;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use proptest::prelude::*;
-use thinpool::image::{
-    ChainId, Format, Input, LayerDraft, LayerKind, LayerRecord, LayerStore, NoProgress, OpenOptions,
-    UnpackOptions, import, open, unpack,
-};
+use thinpool::image::{Format, LayerKind, UnpackOptions, unpack};
 
-/// A store of one layer: a directory.
-struct OneDirectory(PathBuf);
-
-impl LayerStore for OneDirectory {
-    type Error = Infallible;
-    type Draft = OneDirectory;
-    fn contains(&self, _: &ChainId) -> Result<bool, Infallible> {
-        Ok(false)
-    }
-    fn draft(&self, _: Option<&ChainId>) -> Result<Self, Infallible> {
-        Ok(OneDirectory(self.0.clone()))
-    }
-}
-
-impl LayerDraft for OneDirectory {
-    type Error = Infallible;
-    fn root(&self) -> &Path {
-        &self.0
-    }
-    fn commit(self, _: &LayerRecord) -> Result<(), Infallible> {
-        Ok(())
-    }
-    fn discard(self) -> Result<(), Infallible> {
-        Ok(())
-    }
-}
-
-fn import_to(source: &Path, root: &Path) -> (Format, ChainId) {
-    let options = OpenOptions { reference: None, spool_dir: std::env::temp_dir() };
-    let image = open(Input::Path(source.to_owned()), &options, &mut NoProgress).unwrap();
-    let imported =
-        import(image, &OneDirectory(root.to_owned()), &options.spool_dir, &mut NoProgress).unwrap();
-    (imported.format, imported.top)
-}
+use self::one_directory::import_to;
 
 #[test]
 fn what_tar_extracts_from_its_archives_we_extract_too() {
@@ -75,7 +39,7 @@ fn what_tar_extracts_from_its_archives_we_extract_too() {
         let (ours, theirs) =
             (temp.path().join(format!("ours-{what}")), temp.path().join(format!("theirs-{what}")));
         fs::create_dir(&ours).unwrap();
-        assert_eq!(import_to(&archive, &ours).0, Format::Tar);
+        assert_eq!(import_to(&archive, &ours).format, Format::Tar);
         tree::untar(&archive, &theirs);
         tree::assert_same(&ours, &theirs, what);
     }
@@ -92,14 +56,14 @@ fn a_directory_comes_in_whole_and_always_under_the_same_name() {
     tree::make(&tree);
     let _socket = std::os::unix::net::UnixListener::bind(tree.join("socket")).unwrap();
     tree::run(Command::new("touch").args(["-d", "2001-02-03 04:05:06.8"]).arg(&tree));
-    let (format, chain) = import_to(&tree, &copy);
-    assert_eq!(format, Format::Directory);
+    let imported = import_to(&tree, &copy);
+    assert_eq!(imported.format, Format::Directory);
     fs::remove_file(tree.join("socket")).unwrap();
     tree::run(Command::new("touch").args(["-d", "2001-02-03 04:05:06.8"]).arg(&tree));
     tree::assert_same(&copy, &tree, "directory");
     let again = temp.path().join("again");
     fs::create_dir(&again).unwrap();
-    assert_eq!(import_to(&copy, &again).1, chain, "a copy of the same tree has another digest");
+    assert_eq!(import_to(&copy, &again).top, imported.top, "a copy of the same tree has another digest");
 }
 
 /// GNU tar reads what the directory streamer writes: the stream is a tar that others understand.

@@ -98,7 +98,13 @@ fn strip(
         // What is in `security` is the host's own, but for capabilities.
         let foreign = name.starts_with(b"security.") && name != b"security.capability";
         if !foreign && !entry.xattrs.iter().any(|(kept, _)| kept == name) {
-            remove(OsStr::from_bytes(name)).map_err(|error| xattr_problem(name, &error))?;
+            match remove(OsStr::from_bytes(name)) {
+                // XFS lists an access control list by two names, and both go at once.
+                Err(error) if error.raw_os_error() != Some(Errno::ENODATA as i32) => {
+                    return Err(xattr_problem(name, &error));
+                }
+                _ => {}
+            }
         }
     }
     Ok(())

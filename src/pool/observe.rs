@@ -94,7 +94,7 @@ impl Pool<'_> {
             transaction_id: self.catalog.transaction_id()?,
             devices: DeviceCounts {
                 base: counts.bases,
-                images: counts.images,
+                images: counts.layers,
                 containers: counts.containers,
             },
             deferred_deleted: counts.deleted,

@@ -2,8 +2,10 @@
 //!
 //! Every test has a pool and a directory of its own, and what it leaves behind is removed also when it panics.
 #![allow(clippy::expect_used, clippy::panic, reason = "a test that can't go on has failed")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "the lints spare only functions marked as tests")]
 
 mod containers;
+mod docs;
 mod images;
 mod lifecycle;
 mod settings;

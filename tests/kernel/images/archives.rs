@@ -1,6 +1,5 @@
 //! Archives for tests: honest ones made by GNU tar and umoci, and hostile ones made by hand.
 
-use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
@@ -64,16 +63,12 @@ impl OciLayout {
 
     /// The file of an image's topmost layer.
     pub fn blob_of_top_layer(&self, reference: &str) -> PathBuf {
-        let index = self.document(&self.path.join("index.json"));
+        let index = document(&self.path.join("index.json"));
         let manifests = index["manifests"].as_array().unwrap();
         let ours =
             |manifest: &&Value| manifest["annotations"]["org.opencontainers.image.ref.name"] == reference;
-        let manifest = self.document(&self.blob(manifests.iter().find(ours).unwrap()));
+        let manifest = document(&self.blob(manifests.iter().find(ours).unwrap()));
         self.blob(manifest["layers"].as_array().unwrap().last().unwrap())
-    }
-
-    fn document(&self, path: &Path) -> Value {
-        serde_json::from_slice(&fs::read(path).unwrap()).unwrap()
     }
 
     fn blob(&self, descriptor: &Value) -> PathBuf {
@@ -83,6 +78,10 @@ impl OciLayout {
     fn name(&self, reference: &str) -> String {
         format!("{}:{reference}", self.path.display())
     }
+}
+
+fn document(path: &Path) -> Value {
+    serde_json::from_slice(&fs::read(path).unwrap()).unwrap()
 }
 
 /// Takes away files of the layer below, empties a directory, and makes files of other types what they were.
@@ -106,15 +105,16 @@ fn make_upper(upper: &Path) {
     }
 }
 
-/// What `docker save` would write, unpacked.
+/// What `docker save` would write, unpacked: layers by their digest, and the table of contents after them.
 pub fn docker_save(layers: &[PathBuf], to: &Path) -> PathBuf {
     fs::create_dir(to).unwrap();
-    let names: Vec<String> = (0..layers.len()).map(|number| format!("{number}.tar")).collect();
+    let digest = |layer: &PathBuf| ok(Command::new("sha256sum").arg(layer))[..64].to_owned();
+    let digests: Vec<String> = layers.iter().map(digest).collect();
+    let names: Vec<String> = digests.iter().map(|digest| format!("{digest}.tar")).collect();
     for (layer, name) in layers.iter().zip(&names) {
         fs::copy(layer, to.join(name)).unwrap();
     }
-    let digest = |layer: &PathBuf| ok(Command::new("sha256sum").arg(layer))[..64].to_owned();
-    let diff_ids: Vec<String> = layers.iter().map(|layer| format!("sha256:{}", digest(layer))).collect();
+    let diff_ids: Vec<String> = digests.iter().map(|digest| format!("sha256:{digest}")).collect();
     let config = json!({
         "architecture": "amd64", "os": "linux", "config": {},
         "rootfs": { "type": "layers", "diff_ids": diff_ids },
@@ -204,16 +204,4 @@ pub fn hostile(outside: &Path) -> Vec<(&'static str, bool, Vec<u8>)> {
             pack(&[soft("out", &canary), hard("in", "out"), file("in")]),
         ),
     ]
-}
-
-/// The keys of an object.
-pub fn keys(object: &Value) -> BTreeSet<String> {
-    object.as_object().expect("an object").keys().cloned().collect()
-}
-
-/// The keys that `docs/json.md` has below this one.
-pub fn documented(above: &str) -> BTreeSet<String> {
-    let rows = include_str!("../../../docs/json.md").lines();
-    rows.filter_map(|row| row.strip_prefix("| `")?.split('`').next()?.strip_prefix(above).map(str::to_owned))
-        .collect()
 }
