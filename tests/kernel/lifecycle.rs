@@ -148,7 +148,7 @@ fn after_a_reboot_everything_is_as_it_was() {
 #[test]
 fn a_setup_after_a_reboot_brings_the_pool_back_and_makes_no_new_one() {
     let bench = Bench::with_pool();
-    bench.with_image();
+    bench.import_small();
     bench.reboot();
     assert!(bench.ok(SMALL).contains("active again"));
     assert!(bench.ok(["image", "list"]).contains("small"));
@@ -210,7 +210,7 @@ fn a_damaged_superblock_is_not_given_to_the_kernel() {
 #[test]
 fn the_metadata_of_another_pool_is_refused_and_both_numbers_are_shown() {
     let (bench, other) = (Bench::with_pool(), Bench::with_pool());
-    other.with_image();
+    other.import_small();
     other.ok(["deactivate"]);
     let copy = |metadata: &Path| {
         std::fs::copy(other.metadata(), metadata).expect("copied");
@@ -333,7 +333,7 @@ fn without_a_yes_nothing_is_destroyed() {
 #[test]
 fn a_device_that_another_namespace_has_mounted_goes_when_that_one_ends() {
     let bench = Bench::with_pool();
-    bench.with_image();
+    bench.import_small();
     bench.ok(["container", "create", "small", "--name", "box"]);
     // Not at a directory of the pool's: the kernel takes a mount away everywhere when its directory is removed.
     let at = bench.directory.path().join("at");

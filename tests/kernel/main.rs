@@ -1,8 +1,12 @@
 //! The command on a real kernel. Run by root in a throwaway machine; see `docs/testing.md`.
 //!
 //! Every test has a pool and a directory of its own, and what it leaves behind is removed also when it panics.
-#![allow(clippy::expect_used, clippy::panic, reason = "a test that can't go on has failed")]
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "the lints spare only functions marked as tests")]
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test that can't go on has failed"
+)]
 
 mod containers;
 mod docs;

@@ -122,7 +122,7 @@ fn a_wrong_line_of_the_file_is_pointed_at() {
 #[test]
 fn a_name_that_could_leave_its_place_is_refused() {
     let bench = Bench::with_pool();
-    bench.with_image();
+    bench.import_small();
     let long = "c".repeat(65);
     for name in ["a/b", "-a", "..", "", "a b", "pool", "base", "image-1", &long] {
         let flag = format!("--name={name}");

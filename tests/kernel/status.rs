@@ -90,7 +90,7 @@ fn what_parsed_docker_info_parses_our_rows() {
 #[test]
 fn the_json_has_the_kernels_numbers_in_bytes() {
     let bench = Bench::with_pool();
-    bench.with_image();
+    bench.import_small();
     let line = ok(Command::new("dmsetup").args(["status", "--noflush", &bench.pool()]));
     // `0 4194304 thin-pool 2 120/4096 140/32768 - rw …`
     let words: Vec<&str> = line.split_whitespace().collect();
@@ -235,7 +235,7 @@ fn below_the_minimum_a_new_container_is_refused_in_bytes_and_percent() {
 #[test]
 fn a_read_only_pool_is_not_called_healthy_and_takes_nothing_new() {
     let bench = Bench::with_pool();
-    bench.with_image();
+    bench.import_small();
     let table = ok(Command::new("dmsetup").args(["table", &bench.pool()]));
     reload(&bench.pool(), &table.trim().replace("1 error_if_no_space", "2 error_if_no_space read_only"));
     let (code, status) = bench.health();
@@ -268,7 +268,7 @@ fn a_pool_whose_disk_fails_answers_and_can_be_destroyed() {
     let mut setup = SMALL.to_vec();
     setup.extend(["--dir", host.to_str().expect("UTF-8")]);
     bench.ok(setup);
-    bench.with_image();
+    bench.import_small();
 
     reload(&fragile, "0 1048576 error");
     assert_ne!(bench.promptly(["container", "create", "small"]).code, 0, "made on a broken disk");
@@ -307,7 +307,7 @@ fn status_waits_for_no_lock() {
 #[test]
 fn status_of_a_suspended_pool_answers_and_does_not_call_it_healthy() {
     let bench = Bench::with_pool();
-    bench.with_image();
+    bench.import_small();
     ok(Command::new("dmsetup").args(["suspend", &bench.pool()]));
     let (code, status) = bench.health();
     assert_eq!((code, &status["problems"][0]["key"]), (5, &"suspended".into()), "{status}");

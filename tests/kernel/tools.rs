@@ -60,13 +60,8 @@ impl Bench {
         (said.code, serde_json::from_str(&said.out).unwrap_or_else(|error| panic!("{error}: {said:?}")))
     }
 
-    /// Starts the command.
-    pub fn start<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Child {
-        spawn(&mut self.command(arguments))
-    }
-
     /// Imports an image `small` with one file in it.
-    pub fn with_image(&self) {
+    pub fn import_small(&self) {
         let source = self.directory.path().join("rootfs");
         std::fs::create_dir(&source).expect("made");
         std::fs::write(source.join("greeting"), "from the image").expect("written");
@@ -75,7 +70,7 @@ impl Bench {
 
     /// Makes a container `box` of `small` and mounts it. Where.
     pub fn with_container(&self) -> PathBuf {
-        self.with_image();
+        self.import_small();
         self.ok(["container", "create", "small", "--name", "box"]);
         self.mount()
     }

@@ -175,7 +175,7 @@ impl LoopDevices for Loops {
         let number = *attached.entry(file.to_owned()).or_insert(DeviceNumber { major: 7, minor });
         if number.minor == minor {
             self.twin.add_disk(number, Bytes(metadata.len()));
-        } else if self.is_new(file) {
+        } else if is_new(file) {
             self.twin.wipe(number).expect("there");
         }
         Ok(Attached::pretended(number))
@@ -186,13 +186,11 @@ impl LoopDevices for Loops {
     }
 }
 
-impl Loops {
-    /// A file that was made anew under an old name has a new disk's content: nothing.
-    fn is_new(&self, file: &Path) -> bool {
-        let mut block = [1; 4096];
-        let read = std::fs::File::open(file).and_then(|file| file.read_exact_at(&mut block, 0));
-        read.is_ok() && block.iter().all(|byte| *byte == 0)
-    }
+/// A file that was made anew under an old name has a new disk's content: nothing.
+fn is_new(file: &Path) -> bool {
+    let mut block = [1; 4096];
+    let read = std::fs::File::open(file).and_then(|file| file.read_exact_at(&mut block, 0));
+    read.is_ok() && block.iter().all(|byte| *byte == 0)
 }
 
 /// File systems that are always in order.
