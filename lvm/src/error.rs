@@ -100,6 +100,12 @@ pub enum Refusal {
         /// The group it is in.
         vg: Option<VgName>,
     },
+    /// The device doesn't belong to LVM.
+    #[error("{} is no physical volume of LVM; it has to be made one first", device.display())]
+    NotPv {
+        /// The device.
+        device: PathBuf,
+    },
     /// There is a group of this name.
     #[error("a volume group {vg} exists already; choose another name, or remove it if nobody needs it")]
     VgExists {

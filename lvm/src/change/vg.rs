@@ -6,7 +6,7 @@ use super::with_option;
 use crate::amounts::Bytes;
 use crate::error::{LvmError, Refusal};
 use crate::names::{Tag, VgName};
-use crate::report::Vg;
+use crate::report::{Pv, Vg};
 use crate::tool::Lvm;
 
 /// A volume group to be.
@@ -21,6 +21,7 @@ pub struct NewVg {
 impl Lvm {
     /// Makes a volume group of disks that were given to LVM and are in no group.
     pub fn vg_create(&self, name: &VgName, devices: &[&Path], new: &NewVg) -> Result<Vg, LvmError> {
+        self.require_free(devices)?;
         let extent_size = new.extent_size.map(Bytes::as_argument);
         let extent_size = extent_size.iter().flat_map(|bytes| ["--physicalextentsize", bytes.as_str()]);
         let options = extent_size.chain(with_option("--addtag", &new.tags)).chain([name.as_str()]);
@@ -35,6 +36,7 @@ impl Lvm {
 
     /// Adds disks that were given to LVM and are in no group.
     pub fn vg_extend(&self, name: &VgName, devices: &[&Path]) -> Result<Vg, LvmError> {
+        self.require_free(devices)?;
         self.change("vgextend", [Path::new(name.as_str())].into_iter().chain(devices.iter().copied()))
             .map_err(|error| {
                 error.explained(|| match self.trouble_of_vg(name)? {
@@ -87,12 +89,26 @@ impl Lvm {
         Ok((!lvs.is_empty()).then(|| Refusal::NotEmpty { vg: vg.clone(), lvs }))
     }
 
-    fn trouble_of_devices(&self, devices: &[&Path]) -> Result<Option<Refusal>, LvmError> {
+    /// Refuses disks that aren't free physical volumes. LVM would make them ones by the way, and even before it finds
+    /// out that there is no group to add them to.
+    fn require_free(&self, devices: &[&Path]) -> Result<(), LvmError> {
         for device in devices {
-            if let Some(refusal) = self.trouble_of_device(device)? {
-                return Ok(Some(refusal));
+            let device = *device;
+            match self.pv_of_device(device)? {
+                None => return Err(Refusal::NotPv { device: device.to_owned() }.into()),
+                Some(Pv { vg: Some(vg), .. }) => {
+                    return Err(Refusal::IsPv { device: device.to_owned(), vg: Some(vg) }.into());
+                }
+                Some(_) => {}
             }
         }
-        Ok(None)
+        Ok(())
+    }
+
+    fn trouble_of_devices(&self, devices: &[&Path]) -> Result<Option<Refusal>, LvmError> {
+        match self.require_free(devices) {
+            Err(LvmError::Refused { refusal, .. }) => Ok(Some(refusal)),
+            result => result.map(|()| None),
+        }
     }
 }
