@@ -73,6 +73,16 @@ pub enum LoopFileError {
     },
 }
 
+impl LoopFileError {
+    /// The same error about the file by the name that people know.
+    fn about(self, known: &Path) -> Self {
+        match self {
+            Self::Size { size, source, .. } => Self::Size { path: known.to_owned(), size, source },
+            other => other,
+        }
+    }
+}
+
 impl LoopFiles {
     /// The files in a directory.
     #[must_use]
@@ -91,7 +101,7 @@ impl LoopFiles {
         let create = |path: &Path, size| {
             let draft = draft_name(path, pool);
             make_private_directory(directory(&draft))?;
-            create_sparse(&draft, size)
+            create_sparse(&draft, size).map_err(|error| error.about(path))
         };
         Ok(LoopFileIds { data: create(&self.data, data)?, metadata: create(&self.metadata, metadata)? })
     }

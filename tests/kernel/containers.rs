@@ -123,9 +123,10 @@ fn a_name_that_no_container_can_have_is_refused_with_the_rule() {
         ("naïve", "'ï'"),
         ("new\nline", "'\\n'"),
         (&long, "65 characters, 64"),
-        ("pool", "pool's own"),
-        ("base", "pool's own"),
-        ("image-1", "pool's own"),
+        ("pool", "pools' own"),
+        ("base", "pools' own"),
+        ("image-1", "pools' own"),
+        ("web-pool", "pools' own"),
     ];
     for (name, rule) in cases {
         let said = bench.fails(2, ["container", "create", "image", &format!("--name={name}")]);
@@ -370,7 +371,7 @@ fn kill_after(bench: &Bench, delay: Duration, arguments: &[&str]) {
 
 /// Delays that fall into every part of a command, however fast the machine is: shares of what it takes.
 fn delays(takes: Duration) -> impl Iterator<Item = Duration> {
-    (1..=20).map(move |part| takes * part / 18)
+    (1..=8).map(move |part| takes * part / 7)
 }
 
 #[test]

@@ -135,7 +135,7 @@ fn a_layer_of_two_images_is_stored_once_and_lives_as_long_as_either() {
     assert!(!import("latest").contains("already"));
     let one = used(&bench);
     let said = import("other");
-    assert!(said.contains("1 layers, 1 of them there already"), "{said}");
+    assert!(said.contains("1 layer, 1 of them there already"), "{said}");
     assert_eq!((layers(&bench), used(&bench)), (2, one));
     // By another way, the same layers.
     let said = bench.ok(importing("saved", &docker_save(&layout.layers, &bench.beside("saved"))));
