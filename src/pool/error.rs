@@ -119,7 +119,7 @@ pub enum PoolError {
     },
     /// A loop file is attached by somebody else.
     #[error(
-        "{path} is attached to the loop device {device} already, not by this pool; detach it (`losetup -d`) first"
+        "{path} is attached to /dev/loop{} already, not by this pool; detach it (`losetup -d /dev/loop{}`) first", .device.minor, .device.minor
     )]
     AttachedElsewhere {
         /// Which file.
