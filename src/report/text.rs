@@ -140,8 +140,8 @@ Transaction Id: unknown (half set up)
 Devices: unknown (half set up)
 Low Water Mark: unknown (half set up)
 Health: failed
-Critical: A setup of this pool was interrupted. Run `thinpool setup` again to finish it, or `thinpool destroy` to \
-clear it away.
+Critical: A setup or a destroy of this pool is at work, or was interrupted. Run `thinpool setup` to have a pool, or \
+`thinpool destroy` to have none.
 "
         );
     }

@@ -189,7 +189,8 @@ impl Problem {
         match self {
             Self::Absent => format!("There is no pool {pool}. `{setup}` makes one."),
             Self::HalfSetUp => format!(
-                "A setup of this pool was interrupted. Run `{setup}` again to finish it, or `{}` to clear it away.",
+                "A setup or a destroy of this pool is at work, or was interrupted. Run `{setup}` to have a pool, or `{}` to \
+                 have none.",
                 run("destroy")
             ),
             Self::Inactive => format!("The pool is set up but not active. `{activate}` starts it."),
