@@ -195,15 +195,15 @@ impl From<dm::Mode> for Mode {
 
 fn host_support(host: &Host) -> HostSupport {
     let versions = host.dm.versions().ok();
-    let driver = versions.as_ref().map(|versions| format!("kernel driver {}", versions.driver));
+    let driver = versions.as_ref().map(|versions| versions.driver.to_string());
+    let library = versions.as_ref().and_then(|versions| versions.library.clone());
+    // Docker's row is never empty: where no library is installed, the kernel's own version stands in for it.
+    let stand_in = || driver.as_ref().map(|driver| format!("kernel driver {driver}"));
     HostSupport {
         udev_sync: host.dm.udev_sync().supported(),
-        library_version: versions
-            .as_ref()
-            .and_then(|versions| versions.library.clone())
-            .or(driver)
-            .unwrap_or_else(|| "unknown".to_owned()),
+        library_version: library.or_else(stand_in).unwrap_or_else(|| "unknown".to_owned()),
         thin_pool_target: versions.and_then(|versions| versions.thin_pool).map(|version| version.to_string()),
+        kernel_driver: driver,
     }
 }
 

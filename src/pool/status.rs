@@ -184,6 +184,8 @@ pub struct HostSupport {
     pub library_version: String,
     /// The version of the kernel's thin-pool target, if it is there.
     pub thin_pool_target: Option<String>,
+    /// The version of the kernel's device-mapper interface, `4.47.0`.
+    pub kernel_driver: Option<String>,
 }
 
 /// A status in one word.

@@ -155,5 +155,6 @@ fn host() -> HostSupport {
         udev_sync: true,
         library_version: "1.02.185 (2022-05-18)".to_owned(),
         thin_pool_target: Some("1.22.0".to_owned()),
+        kernel_driver: Some("4.47.0".to_owned()),
     }
 }
