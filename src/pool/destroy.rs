@@ -24,7 +24,8 @@ impl Location {
         }
         let ours = [paths.life_lock(), paths.catalog()];
         if !ours.iter().any(|file| file.exists()) {
-            // Whatever the directory is, it is no pool's.
+            // Whatever the directory is, it is no pool's; an empty one a setup left that died at once.
+            remove_if_empty(paths.directory())?;
             return Err(self.absent());
         }
         let life = match Lock::exclusive(&paths.life_lock(), self.patience) {
