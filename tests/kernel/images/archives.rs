@@ -119,8 +119,11 @@ pub fn docker_save(layers: &[PathBuf], to: &Path) -> PathBuf {
         "architecture": "amd64", "os": "linux", "config": {},
         "rootfs": { "type": "layers", "diff_ids": diff_ids },
     });
-    let manifest = json!([{ "Config": "config.json", "RepoTags": ["app:latest"], "Layers": names }]);
-    fs::write(to.join("config.json"), config.to_string()).unwrap();
+    // Named by its digest, as every real tool names it: tar may put any of the files first.
+    let config_name = format!("{}.json", thinpool::image::Digest::of(config.to_string().as_bytes()));
+    let config_name = config_name.trim_start_matches("sha256:");
+    let manifest = json!([{ "Config": config_name, "RepoTags": ["app:latest"], "Layers": names }]);
+    fs::write(to.join(config_name), config.to_string()).unwrap();
     fs::write(to.join("manifest.json"), manifest.to_string()).unwrap();
     to.to_owned()
 }
