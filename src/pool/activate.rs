@@ -129,7 +129,7 @@ impl Pool<'_> {
         });
         // The kernel says EINVAL to a target that it can't find, as to everything else.
         match created {
-            Err(error) if self.host.dm.versions()?.thin_pool.is_none() => {
+            Err(error) if self.host.dm.versions().is_ok_and(|versions| versions.thin_pool.is_none()) => {
                 tracing::debug!(%error);
                 return Err(PoolError::NoThinPool);
             }
