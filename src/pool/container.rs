@@ -1,10 +1,10 @@
 //! Containers: writable snapshots of images, with a name.
 
-use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::change::NewThin;
+use super::destroy::remove_if_empty;
 use super::device::{LARGEST, SIZE_STEP, Use};
 use super::lock::Lock;
 use super::{ContainerName, ImageName, Pool, PoolError, io_error, names};
@@ -255,16 +255,7 @@ impl Pool<'_> {
     }
 
     fn remove_own_mount_point(&self, name: &ContainerName) -> Result<(), PoolError> {
-        let path = self.paths.mounts().join(name.as_str());
-        match std::fs::remove_dir(&path) {
-            // Not there, or somebody keeps something in it.
-            Err(error)
-                if !matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::DirectoryNotEmpty) =>
-            {
-                Err(io_error("remove", &path)(error))
-            }
-            _ => Ok(()),
-        }
+        remove_if_empty(&self.paths.mounts().join(name.as_str()))
     }
 }
 

@@ -131,7 +131,7 @@ fn remove_if_there(path: &Path) -> Result<(), PoolError> {
 }
 
 /// Removes a directory unless somebody keeps something in it, or has mounted something there.
-fn remove_if_empty(path: &Path) -> Result<(), PoolError> {
+pub(super) fn remove_if_empty(path: &Path) -> Result<(), PoolError> {
     use io::ErrorKind::{DirectoryNotEmpty, NotFound, ResourceBusy};
     match std::fs::remove_dir(path) {
         Err(error) if !matches!(error.kind(), NotFound | DirectoryNotEmpty | ResourceBusy) => {
