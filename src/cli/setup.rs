@@ -61,7 +61,7 @@ fn request(context: &Context, dm: &dyn DeviceMapper) -> Result<Setup, CliError> 
         mkfs_arguments: settings.mkfs_args.get().0.clone(),
         mount_options: settings.mount_options.get().0.clone(),
         zero_new_blocks: *settings.zero_new_blocks.get(),
-        discard_on_remove: *settings.discard_on_remove.get(),
+        discard_on_remove: settings.discard_on_remove.get().resolve(true),
         min_free_space: settings.min_free_space.get().percent(),
         deferred_removal,
         deferred_deletion,
