@@ -1,5 +1,6 @@
-//! Where a pool's blocks come from. In this version: two loopback files.
+//! Where a pool's blocks come from: block devices, or two loopback files.
 
+pub mod block;
 mod loop_device;
 mod loopback;
 
