@@ -1,5 +1,6 @@
 //! Where a pool's blocks come from.
 
+pub mod block;
 mod loop_device;
 mod loopback;
 
