@@ -24,7 +24,7 @@ pub use message::PoolMessage;
 pub use name::{Name, NameError, Uuid};
 pub use node::DeviceNumber;
 pub use status::{Blocks, Mode, NoSpacePolicy, PoolStatus, PoolUsage, StatusError, ThinStatus, ThinUsage};
-pub use superblock::{Superblock, SuperblockError};
+pub use superblock::{SUPERBLOCK_SIZE, Superblock, SuperblockError};
 pub use table::{Feature, Linear, Table, TableError, Thin, ThinPool};
 pub use twin::{Disk, Injection, IoError, TornSnapshot, Twin};
 pub use udev::UdevSync;

@@ -15,6 +15,7 @@ use thiserror::Error;
 
 pub use kind::FileSystem;
 pub use mount::Detached;
+pub(crate) use mounts::unescape;
 pub use mounts::{Mount, MountTableError, mounts_of};
 pub use options::{MountOptions, OptionError};
 

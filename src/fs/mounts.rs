@@ -41,8 +41,8 @@ fn parse(line: &[u8]) -> Option<Mount> {
     Some(Mount { device, at })
 }
 
-/// Blanks, tabs, line ends and backslashes come as a backslash and three octal digits.
-fn unescape(field: &[u8]) -> Vec<u8> {
+/// In mountinfo and in /proc/swaps, blanks, tabs, line ends and backslashes come as a backslash and three octal digits.
+pub(crate) fn unescape(field: &[u8]) -> Vec<u8> {
     let mut plain = Vec::with_capacity(field.len());
     let mut rest = field;
     while let Some((byte, after)) = rest.split_first() {

@@ -8,6 +8,7 @@
     reason = "a test that can't go on has failed"
 )]
 
+mod block;
 mod containers;
 mod docs;
 mod images;

@@ -70,7 +70,7 @@ pub enum BlockError {
     #[error(transparent)]
     Wipefs(#[from] RunError),
     /// A device that is in use is not wiped.
-    #[error("{} is not wiped, because it is in use: {}", device.display(), sentences(obstacles))]
+    #[error("{} is not wiped: {}", device.display(), sentences(obstacles))]
     InUse {
         /// The device.
         device: PathBuf,

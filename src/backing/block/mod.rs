@@ -5,13 +5,20 @@
 //! [`Identity`], which is what the catalog keeps and [`BlockDevices::find`] goes by.
 
 mod error;
+mod find;
 mod identity;
+mod look;
 mod obstacle;
+mod signatures;
+mod sysfs;
+mod udev;
+mod usage;
+mod wipe;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-pub use error::BlockError;
+pub use error::{BlockError, Found, Hint};
 pub use identity::Identity;
 pub use obstacle::Obstacle;
 
@@ -54,4 +61,32 @@ pub struct BlockDevice {
     pub read_only: bool,
     /// What it is known by after the next boot. `None` if there is nothing, as with a loop device.
     pub identity: Option<Identity>,
+}
+
+/// The block devices of this system.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SystemBlockDevices;
+
+impl BlockDevices for SystemBlockDevices {
+    fn look(&self, path: &Path) -> Result<BlockDevice, BlockError> {
+        look::look(path)
+    }
+
+    fn find(&self, identity: &Identity) -> Result<Option<BlockDevice>, BlockError> {
+        find::find(identity)
+    }
+
+    fn wait_for(&self, identity: &Identity, patience: Duration) -> Result<Option<BlockDevice>, BlockError> {
+        find::wait_for(identity, patience)
+    }
+
+    fn obstacles(&self, device: &BlockDevice) -> Result<Vec<Obstacle>, BlockError> {
+        let mut found = usage::of(device)?;
+        found.extend(signatures::on(device)?);
+        Ok(found)
+    }
+
+    fn wipe(&self, device: &BlockDevice) -> Result<(), BlockError> {
+        wipe::wipe(device)
+    }
 }

@@ -1,0 +1,89 @@
+//! Doing away with what is on a device.
+#![allow(unsafe_code)]
+
+use std::fs::{File, OpenOptions};
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::FileExt;
+
+use lvm::Wipefs;
+use nix::errno::Errno;
+use nix::libc;
+
+use super::find::find;
+use super::look::look;
+use super::signatures::thin_pool;
+use super::sysfs::{SysBlock, io_error};
+use super::usage::{self, is_busy, open};
+use super::{BlockDevice, BlockError, Obstacle};
+use crate::dm::SUPERBLOCK_SIZE;
+
+/// Wipes a device. It is claimed all the while, so that nobody can begin to use it meanwhile. udev watches devices that
+/// were open for writing being closed, and then looks at this one again.
+pub(super) fn wipe(device: &BlockDevice) -> Result<(), BlockError> {
+    let wipefs = Wipefs::find()?;
+    let users = usage::of(device)?;
+    if !users.is_empty() {
+        return Err(BlockError::InUse { device: device.name.clone(), obstacles: users });
+    }
+    let claimed = claim(device)?;
+    make_sure_it_is(device)?;
+    wipefs.wipe_claimed(&device.node)?;
+    zero_start(&claimed, device)?;
+    forget_partitions(&claimed, device)?;
+    verify(&wipefs, device)
+}
+
+/// Opens the device for ourselves alone. The kernel refuses that while the device, a partition of it or the disk that it
+/// is on is mounted, swap, or part of something else.
+fn claim(device: &BlockDevice) -> Result<File, BlockError> {
+    match open(device, OpenOptions::new().read(true).write(true), libc::O_EXCL) {
+        Err(BlockError::Io { source, .. }) if is_busy(&source) => Err(BlockError::InUse {
+            device: device.name.clone(),
+            obstacles: vec![Obstacle::Busy { device: device.name.clone() }],
+        }),
+        result => result,
+    }
+}
+
+/// Makes sure, now that it can't go away any more, that no other device has got its number since somebody looked.
+fn make_sure_it_is(device: &BlockDevice) -> Result<(), BlockError> {
+    let known = match &device.identity {
+        Some(identity) => find(identity)?,
+        None => Some(look(&device.node)?),
+    };
+    if known.is_some_and(|known| (known.number, known.size) == (device.number, device.size)) {
+        return Ok(());
+    }
+    Err(BlockError::Replaced { device: device.name.clone() })
+}
+
+fn zero_start(claimed: &File, device: &BlockDevice) -> Result<(), BlockError> {
+    let length = usize::try_from(device.size.0).unwrap_or(usize::MAX).min(SUPERBLOCK_SIZE);
+    claimed
+        .write_all_at(&vec![0; length], 0)
+        .and_then(|()| claimed.sync_all())
+        .map_err(io_error("write to", &device.node))
+}
+
+/// Lets the kernel look for partitions again where it knows some, whose table is gone now.
+fn forget_partitions(claimed: &File, device: &BlockDevice) -> Result<(), BlockError> {
+    if SysBlock::of(device.number)?.partitions()?.is_empty() {
+        return Ok(());
+    }
+    // SAFETY: BLKRRPART takes no argument.
+    match unsafe { blkrrpart(claimed.as_raw_fd()) } {
+        // Somebody, udev most likely, looks at a partition just now. udevd does this itself when we close the device.
+        Ok(_) | Err(Errno::EBUSY) => Ok(()),
+        Err(errno) => Err(io_error("make the kernel forget the partitions of", &device.node)(errno.into())),
+    }
+}
+
+nix::ioctl_none!(blkrrpart, 0x12, 95);
+
+fn verify(wipefs: &Wipefs, device: &BlockDevice) -> Result<(), BlockError> {
+    let found = wipefs.signatures(&device.node)?;
+    if found.is_empty() && thin_pool(device)?.is_none() {
+        return Ok(());
+    }
+    Err(BlockError::StillThere { device: device.name.clone(), found })
+}
