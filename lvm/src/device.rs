@@ -30,11 +30,15 @@ impl Lvm {
         let (major, minor) = (rustix::fs::major(number), rustix::fs::minor(number));
         // No such file: not of device-mapper.
         let file = format!("/sys/dev/block/{major}:{minor}/dm/uuid");
-        let Some((vg, lv)) =
-            std::fs::read_to_string(file).ok().and_then(|uuid| uuid::of_device_mapper(&uuid))
-        else {
-            return Ok(None);
-        };
+        match std::fs::read_to_string(file) {
+            Ok(uuid) => self.lv_of_dm_uuid(&uuid),
+            Err(_) => Ok(None),
+        }
+    }
+
+    /// The volume whose device has this uuid in device-mapper (`LVM-…`), active or not; none if it isn't a volume's.
+    pub fn lv_of_dm_uuid(&self, uuid: &str) -> Result<Option<Lv>, LvmError> {
+        let Some((vg, lv)) = uuid::of_device_mapper(uuid) else { return Ok(None) };
         let found: Vec<Lv> = self.report(Some(&format!("vg_uuid=\"{vg}\" && lv_uuid=\"{lv}\"")))?;
         Ok(found.into_iter().next())
     }

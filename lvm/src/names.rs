@@ -133,6 +133,12 @@ impl LvId {
         }
         Ok(id)
     }
+
+    /// Where its device is while it is active: `/dev/GROUP/VOLUME`.
+    #[must_use]
+    pub fn path(&self) -> std::path::PathBuf {
+        std::path::Path::new("/dev").join(self.to_string())
+    }
 }
 
 impl FromStr for LvId {

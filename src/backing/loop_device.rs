@@ -28,11 +28,11 @@ pub trait LoopDevices: Send + Sync {
     fn find(&self, file: &Path) -> Result<Option<DeviceNumber>, LoopError>;
 }
 
-/// A file attached to a loop device. The kernel detaches it as soon as this and every other user of the device
-/// are gone: keep it until a table holds the device.
+/// A block device that a table can name. Of a loop device, the kernel detaches the file as soon as this and every other
+/// user of the device are gone: keep it until a table holds the device.
 #[derive(Debug)]
 pub struct Attached {
-    /// The loop device's number.
+    /// The device's number.
     pub device: DeviceNumber,
     /// Its node.
     pub path: PathBuf,
@@ -40,10 +40,10 @@ pub struct Attached {
 }
 
 impl Attached {
-    /// A device that only a test knows.
+    /// A device that is there by itself.
     #[must_use]
-    pub fn pretended(device: DeviceNumber) -> Self {
-        Self { device, path: PathBuf::from(format!("/dev/loop{}", device.minor)), _open: None }
+    pub fn as_it_is(device: DeviceNumber, path: PathBuf) -> Self {
+        Self { device, path, _open: None }
     }
 }
 

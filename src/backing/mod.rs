@@ -1,14 +1,18 @@
 //! Where a pool's blocks come from.
 
 pub mod block;
+mod devices;
 mod loop_device;
 mod loopback;
+mod volumes;
 
 use serde::{Deserialize, Serialize};
 
+pub use devices::{Devices, ExistingPool, Member};
 pub use loop_device::{Attached, LoopDevices, LoopError, SystemLoops, backing_file};
 pub(crate) use loopback::make_private_directory;
 pub use loopback::{FileSpace, LoopFileError, LoopFileIds, LoopFiles, Loopback};
+pub use volumes::{Disk, Group, MetadataVolumeSize, Sizes, VolumeSize, Volumes, VolumesError, metadata_size};
 
 /// Where a pool's blocks come from, as its catalog keeps it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -16,4 +20,53 @@ pub use loopback::{FileSpace, LoopFileError, LoopFileIds, LoopFiles, Loopback};
 pub enum Backing {
     /// Two sparse files on loop devices.
     Loop(Loopback),
+    /// Two block devices, given to the pool or made for it out of a volume group.
+    Devices(Devices),
+    /// A thin pool that somebody else made, and that somebody else makes active.
+    ThinPool(ExistingPool),
+}
+
+impl Backing {
+    /// The loop files, if that is what the pool lies on.
+    #[must_use]
+    pub fn loop_files(&self) -> Option<&LoopFiles> {
+        match self {
+            Self::Loop(loopback) => Some(&loopback.files),
+            Self::Devices(_) | Self::ThinPool(_) => None,
+        }
+    }
+
+    /// The block devices, each with its part, as far as they are known.
+    pub fn members(&self) -> impl Iterator<Item = (Part, &Member)> {
+        let devices = match self {
+            Self::Devices(devices) => Some(devices),
+            Self::Loop(_) | Self::ThinPool(_) => None,
+        };
+        let member = |part, of: fn(&Devices) -> Option<&Member>| Some((part, of(devices?)?));
+        [
+            member(Part::Data, |devices| devices.data.as_ref()),
+            member(Part::Metadata, |devices| devices.metadata.as_ref()),
+        ]
+        .into_iter()
+        .flatten()
+    }
+}
+
+/// The two things that a pool is made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Part {
+    /// The blocks themselves.
+    Data,
+    /// Which block belongs to which device.
+    Metadata,
+}
+
+impl std::fmt::Display for Part {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(match self {
+            Self::Data => "data",
+            Self::Metadata => "metadata",
+        })
+    }
 }

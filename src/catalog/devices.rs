@@ -118,6 +118,16 @@ impl FromSql for Bytes {
 }
 
 impl Catalog {
+    /// The ids of all devices, whatever their state.
+    pub fn device_ids(&self) -> Result<Vec<DeviceId>, CatalogError> {
+        self.read(|connection| {
+            connection
+                .prepare("SELECT id FROM device ORDER BY id")?
+                .query_map([], |row| row.get(0))?
+                .collect()
+        })
+    }
+
     /// One device.
     pub fn device(&self, id: DeviceId) -> Result<Option<Device>, CatalogError> {
         self.read(|connection| {

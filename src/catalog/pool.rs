@@ -70,6 +70,27 @@ pub struct Policy {
     pub deferred_deletion: bool,
     /// How often XFS retries metadata writes that find no space; the kernel's default is for ever.
     pub xfs_nospace_max_retries: Option<u32>,
+    /// How full the data gets before the pool is to be grown.
+    #[serde(default = "usual_threshold")]
+    pub autoextend_threshold: Percent,
+    /// By how much of its size it is to be grown then.
+    #[serde(default = "usual_growth")]
+    pub autoextend_percent: Percent,
+}
+
+/// What pools had before it could be set.
+fn usual_threshold() -> Percent {
+    percent(80)
+}
+
+/// The same.
+fn usual_growth() -> Percent {
+    percent(20)
+}
+
+fn percent(number: u8) -> Percent {
+    // Both are percentages.
+    Percent::try_from(number).unwrap_or_default()
 }
 
 impl PoolState {

@@ -150,7 +150,7 @@ mod tests {
             let catalog = Catalog::open(&path).expect("opens").expect("is one");
             let pool = catalog.pool().expect("reads").expect("is there");
             assert_eq!((pool.state, pool.transaction_id), (PoolState::Ready, TransactionId(7)));
-            let Backing::Loop(backing) = pool.backing;
+            let Backing::Loop(backing) = pool.backing else { panic!("not loop files") };
             let files = LoopFiles { data: "/srv/data".into(), metadata: "/srv/metadata".into() };
             assert_eq!(backing.files, files);
             assert!(backing.ids.is_some() && !pool.clean);

@@ -4,6 +4,7 @@ use std::io;
 
 use thiserror::Error;
 
+use crate::backing::block::Obstacle;
 use crate::config::ConfigError;
 use crate::dm;
 use crate::image::{AddError, ImportError};
@@ -87,7 +88,7 @@ impl CliError {
 
 fn of_pool(error: &PoolError) -> u8 {
     match error {
-        PoolError::NotActive(_) => exit::NOT_ACTIVE,
+        PoolError::NotActive(_) | PoolError::ExistingNotActive(_) => exit::NOT_ACTIVE,
         PoolError::Absent { .. } | PoolError::NoSuch { .. } => exit::ABSENT,
         PoolError::Lock(_)
         | PoolError::InUse { .. }
@@ -100,7 +101,12 @@ fn of_pool(error: &PoolError) -> u8 {
         | PoolError::Mismatch { .. }
         | PoolError::BlockSizeMismatch { .. }
         | PoolError::Superblock { .. }
-        | PoolError::LoopFileSize { .. }
+        | PoolError::PartTooShort { .. }
+        | PoolError::UsedByPool { .. }
+        | PoolError::NotBlank(_)
+        | PoolError::NoIdentity(_)
+        | PoolError::NotAThinPool(_)
+        | PoolError::ExistingInUse { .. }
         | PoolError::LoopFile(_)
         | PoolError::NameTaken { .. }
         | PoolError::Needed { .. }
@@ -109,7 +115,16 @@ fn of_pool(error: &PoolError) -> u8 {
         PoolError::TooSmall { .. }
         | PoolError::Size(_)
         | PoolError::LessThanABlock { .. }
+        | PoolError::SameDevice(_)
+        | PoolError::WipeOfStranger(_)
+        | PoolError::NoMetadataDevice { .. }
+        | PoolError::DeviceTooSmall { .. }
         | PoolError::Options(_) => exit::USAGE,
+        // In use is busy; anything else on it would be lost.
+        PoolError::Obstacles { obstacles, .. } if obstacles.iter().all(Obstacle::can_be_wiped) => {
+            exit::REFUSED
+        }
+        PoolError::Obstacles { .. } => exit::BUSY,
         PoolError::CleanUp { cause, .. } => of_pool(cause),
         _ => exit::FAILED,
     }

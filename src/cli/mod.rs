@@ -20,7 +20,7 @@ use clap::{Args, Parser, Subcommand};
 
 pub use error::{CliError, exit};
 
-use self::settings::{GeneralSettings, SetupSettings};
+use self::settings::GeneralSettings;
 use crate::config::{ConfigFile, Inputs, Settings};
 use crate::pool::{Host, Location};
 
@@ -68,8 +68,8 @@ struct General {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Make a pool on two sparse files, and make it active.
-    Setup(SetupSettings),
+    /// Make a pool, on block devices or on two sparse files, and make it active.
+    Setup(setup::Arguments),
     /// Tell how the pool is, in the words of `docker info` and some more.
     #[command(visible_alias = "info")]
     Status(status::Arguments),
@@ -109,6 +109,7 @@ impl Context {
             name: self.settings.pool.get().clone(),
             root: self.settings.root.get().as_path().to_owned(),
             patience: self.settings.lock_timeout.get().duration(),
+            device_patience: self.settings.device_timeout.get().duration(),
         }
     }
 
@@ -147,7 +148,7 @@ impl Cli {
         output::start_log(*settings.log_level.get());
         let context = Context { settings };
         match self.command {
-            Command::Setup(_) => setup::run(&context),
+            Command::Setup(arguments) => setup::run(&context, &arguments),
             Command::Status(arguments) => return status::run(&context, &arguments),
             Command::Activate => return activate::activate(&context),
             Command::Deactivate => activate::deactivate(&context),
@@ -167,9 +168,8 @@ impl Command {
     /// The flags of settings that this command takes besides the general ones.
     fn setup_settings(&self) -> Vec<crate::config::Flag> {
         match self {
-            Self::Setup(settings) | Self::Config(config::Command::Show { settings, .. }) => {
-                settings.flags.clone()
-            }
+            Self::Setup(setup::Arguments { settings, .. })
+            | Self::Config(config::Command::Show { settings, .. }) => settings.flags.clone(),
             _ => Vec::new(),
         }
     }

@@ -1,15 +1,32 @@
 //! `thinpool setup`
 
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::settings::SetupSettings;
 use super::{CliError, Context, output};
+use crate::backing::{Backing, Devices, LoopFiles, Sizes};
 use crate::catalog::Policy;
 use crate::config::{FsChoice, SETTINGS, Settings, Source};
 use crate::dm::DeviceMapper;
 use crate::fs::FileSystem;
-use crate::pool::{Pool, SetUp, Setup};
+use crate::pool::{Pool, SetUp, Setup, Wanted};
 
-pub(super) fn run(context: &Context) -> Result<(), CliError> {
+/// What to set up.
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    /// Wipe whatever is on this device, if it is one of those for the pool; can be given several times. A device that
+    /// is in use is refused all the same.
+    #[arg(long, value_name = "DEVICE")]
+    wipe: Vec<PathBuf>,
+    #[command(flatten)]
+    pub settings: SetupSettings,
+}
+
+pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<(), CliError> {
     let host = context.host()?;
-    let (pool, done) = request(context, &*host.dm)?.run(&host)?;
+    let (pool, done) = request(context, arguments, &*host.dm)?.run(&host)?;
     match done {
         SetUp::Already => {
             output::line(format!("The pool '{}' is set up and active; nothing to do.", pool.name()))
@@ -24,35 +41,76 @@ pub(super) fn run(context: &Context) -> Result<(), CliError> {
 fn tell_new(pool: &Pool<'_>) -> Result<(), CliError> {
     let record = pool.record();
     let policy = &record.policy;
-    let crate::backing::Backing::Loop(loopback) = &record.backing;
-    let directory = loopback.files.data.parent().unwrap_or(&loopback.files.data).display();
+    let lies_on = match &record.backing {
+        Backing::Loop(loopback) => on_files(&loopback.files, policy),
+        Backing::Devices(devices) => on_devices(devices, policy),
+        Backing::ThinPool(existing) => format!("in the thin pool {} that was there already", existing.name),
+    };
     output::line(format!(
-        "The pool '{}' is set up and active: {} for data and {} for metadata, in sparse files under {directory}; \
-         blocks of {}; an empty {} of {} as the base of all images.",
+        "The pool '{}' is set up and active: {lies_on}; blocks of {}; an empty {} of {} as the base of all images.",
         pool.name(),
-        policy.data_size,
-        policy.metadata_size,
         policy.block_size,
         policy.filesystem,
         policy.base_size,
     ))?;
-    output::note(
-        "warning: a pool on loopback files is for trying things out and for test machines: every write passes \
-         through two file systems, and when the host's file system is full, so is the pool, whatever its size says.",
-    );
+    if matches!(record.backing, Backing::Loop(_)) {
+        output::note(
+            "warning: a pool on loopback files is for trying things out and for test machines: every write passes \
+             through two file systems, and when the host's file system is full, so is the pool, whatever its size says.",
+        );
+    }
     Ok(())
 }
 
+fn on_files(files: &LoopFiles, policy: &Policy) -> String {
+    let directory = files.data.parent().unwrap_or(&files.data).display();
+    format!(
+        "{} for data and {} for metadata, in sparse files under {directory}",
+        policy.data_size, policy.metadata_size
+    )
+}
+
+/// What was chosen, where not everything was said, is told here.
+fn on_devices(devices: &Devices, policy: &Policy) -> String {
+    let name = |member: &Option<crate::backing::Member>| {
+        member.as_ref().map_or_else(String::new, |member| member.name.display().to_string())
+    };
+    let mut told = format!(
+        "data on {} ({}), metadata on {} ({})",
+        name(&devices.data),
+        policy.data_size,
+        name(&devices.metadata),
+        policy.metadata_size
+    );
+    if let Some(volumes) = &devices.volumes {
+        told += &match &volumes.group {
+            Some(group) => {
+                let disks: Vec<_> = group.disks.iter().map(|disk| disk.name.display().to_string()).collect();
+                format!(", in the volume group {} that was made of {}", volumes.vg, disks.join(", "))
+            }
+            None => ", a volume that was made for it".to_owned(),
+        };
+    }
+    told
+}
+
 /// What the settings ask for.
-fn request(context: &Context, dm: &dyn DeviceMapper) -> Result<Setup, CliError> {
+fn request(context: &Context, arguments: &Arguments, dm: &dyn DeviceMapper) -> Result<Setup, CliError> {
     let settings = &context.settings;
     let filesystem = match settings.fs.get() {
         FsChoice::Auto => None,
         FsChoice::Ext4 => Some(FileSystem::Ext4),
         FsChoice::Xfs => Some(FileSystem::Xfs),
     };
+    let wanted = wanted(settings);
+    let mut wipe = arguments.wipe.clone();
+    if *settings.wipe_devices.get() {
+        wipe.extend(settings.device.get().0.iter().cloned());
+    }
     let (deferred_removal, deferred_deletion) = settings.deferred(dm.versions()?.deferred_removal());
     let policy = Policy {
+        autoextend_threshold: settings.autoextend_threshold.get().percent(),
+        autoextend_percent: settings.autoextend_percent.get().percent(),
         data_size: *settings.loop_data_size.get(),
         metadata_size: settings.loop_metadata_size.get().bytes(),
         block_size: *settings.block_size.get(),
@@ -61,7 +119,8 @@ fn request(context: &Context, dm: &dyn DeviceMapper) -> Result<Setup, CliError> 
         mkfs_arguments: settings.mkfs_args.get().0.clone(),
         mount_options: settings.mount_options.get().0.clone(),
         zero_new_blocks: *settings.zero_new_blocks.get(),
-        discard_on_remove: settings.discard_on_remove.get().resolve(true),
+        // Docker's rule: a file shrinks by it, and on a device it only takes time.
+        discard_on_remove: settings.discard_on_remove.get().resolve(matches!(wanted, Wanted::LoopFiles(_))),
         min_free_space: settings.min_free_space.get().percent(),
         deferred_removal,
         deferred_deletion,
@@ -69,12 +128,34 @@ fn request(context: &Context, dm: &dyn DeviceMapper) -> Result<Setup, CliError> 
     };
     Ok(Setup {
         location: context.location(),
-        directory: settings.dir.get().as_path().to_owned(),
+        wanted,
+        wipe,
         policy,
         filesystem,
         asked: asked(settings),
         ignore_udev_races: *settings.override_udev_sync_check.get(),
     })
+}
+
+/// What the pool is to lie on. That only one way was said was checked with the settings.
+fn wanted(settings: &Settings) -> Wanted {
+    let path = |path: &std::path::Path| path.to_owned();
+    if let Some(data) = settings.datadev.get().as_path() {
+        return Wanted::Devices {
+            data: path(data),
+            metadata: settings.metadatadev.get().as_path().map(path),
+        };
+    }
+    if let Some(name) = settings.thinpooldev.get().name() {
+        return Wanted::ThinPool(name.to_owned());
+    }
+    let disks = settings.device.get().0.clone();
+    if disks.is_empty() {
+        return Wanted::LoopFiles(path(settings.dir.get().as_path()));
+    }
+    let sizes =
+        Sizes { data: *settings.volume_data_size.get(), metadata: *settings.volume_metadata_size.get() };
+    Wanted::Disks { disks, group: settings.volume_group.get().as_str().to_owned(), sizes }
 }
 
 /// The settings that are not just defaults.

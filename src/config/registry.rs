@@ -4,10 +4,10 @@ use super::error::ConfigError;
 use super::settings::{Effective, Given};
 use super::source::Sourced;
 use super::value::{
-    AbsolutePath, AutoBool, DevicePath, DevicePaths, FsChoice, LogLevel, LoopDir, MetadataSize,
-    MetadataVolumeSize, MinFreeSpace, MkfsArgs, MountOptions, PoolDevice, SettingType, Shape, Share, Timeout,
-    VolumeGroup, VolumeSize,
+    AbsolutePath, AutoBool, DevicePath, DevicePaths, FsChoice, LogLevel, LoopDir, MetadataSize, MinFreeSpace,
+    MkfsArgs, MountOptions, PoolDevice, SettingType, Shape, Share, Timeout, VolumeGroup,
 };
+use crate::backing::{MetadataVolumeSize, VolumeSize};
 use crate::units::{BlockSize, Bytes, PoolName};
 
 /// What is known about a setting.

@@ -10,7 +10,8 @@ use super::file::FileSettings;
 use super::registry::{SETTINGS, Setting, Settings};
 use super::source::Source;
 use super::storage_opt;
-use super::value::{AutoBool, MetadataVolumeSize, VolumeSize};
+use super::value::AutoBool;
+use crate::backing::{MetadataVolumeSize, VolumeSize};
 
 /// The file that is read when nobody names one.
 pub const DEFAULT_FILE: &str = "/etc/thinpool/thinpool.toml";

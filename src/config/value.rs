@@ -8,7 +8,7 @@ mod path;
 mod size;
 
 pub use choice::{AutoBool, FsChoice, LogLevel};
-pub use device::{DevicePath, DevicePaths, MetadataVolumeSize, PoolDevice, Share, VolumeGroup, VolumeSize};
+pub use device::{DevicePath, DevicePaths, PoolDevice, Share, VolumeGroup};
 pub use limit::Timeout;
 pub use list::{MkfsArgs, MountOptions};
 pub use path::{AbsolutePath, LoopDir};
@@ -60,6 +60,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::backing::{MetadataVolumeSize, VolumeSize};
     use crate::units::{BlockSize, Bytes, PoolName};
 
     fn round_trips<T: SettingType + PartialEq + fmt::Debug>(text: &str) {

@@ -107,6 +107,12 @@ impl Uuid {
         format!("{}{}-", Self::PREFIX, pool.simple())
     }
 
+    /// The uuid of a device that another program made.
+    #[must_use]
+    pub fn of_somebody_else(uuid: &str) -> Self {
+        Self(uuid.to_owned())
+    }
+
     /// The uuid as text.
     #[must_use]
     pub fn as_str(&self) -> &str {

@@ -1,19 +1,14 @@
 //! Bringing a pool that exists to life, and putting it to rest.
 
-use std::fs::File;
-use std::path::Path;
-use std::time::{Duration, Instant};
-
 use super::lock::Lock;
-use super::{Pool, PoolError, io_error};
-use crate::backing::Attached;
+use super::{Pool, PoolError};
+use crate::backing::{Attached, Backing, Part};
 use crate::catalog::{Catalog, PoolRecord};
 use crate::dm::{
-    self, Access, Feature, NewDevice, PoolStatus, Removal, Removed, Superblock, Table, ThinPool, Uuid,
-    Visibility,
+    self, Access, Feature, NewDevice, PoolStatus, Removal, Removed, Table, ThinPool, Uuid, Visibility,
 };
 use crate::fs::mounts_of;
-use crate::units::{Bytes, DataBlocks};
+use crate::units::{DataBlocks, Percent};
 
 /// What an activation found and did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,14 +30,6 @@ pub enum Deactivated {
     Now,
 }
 
-/// The kernel raises its low-water event when this share of the data blocks, in percent, is free: the other side
-/// of the 80% at which pools are usually grown.
-const LOW_WATER_PERCENT: u64 = 20;
-
-/// How long a loop device of an earlier activation may linger: a probe of udev's that has it open keeps the kernel
-/// from detaching the file at once.
-const DETACH_PATIENCE: Duration = Duration::from_secs(2);
-
 impl Pool<'_> {
     /// Makes the pool active, after making sure that its metadata is really there.
     pub fn activate(&mut self) -> Result<Activated, PoolError> {
@@ -61,13 +48,18 @@ impl Pool<'_> {
                 return Ok(Activated::Now);
             }
             Some(info) if info.live => return Ok(Activated::Already),
+            _ if !self.is_ours_to_load() => {
+                return Err(PoolError::ExistingNotActive(self.device.to_string()));
+            }
             // Left by an activation that was killed between its two halves.
             Some(_) => drop(self.host.dm.remove(&self.device, Removal::Now)?),
             None => {}
         }
-        self.check_loop_files()?;
-        self.check_superblock()?;
-        self.load()?;
+        let (data, metadata) = (self.find_part(Part::Data)?, self.find_part(Part::Metadata)?);
+        self.check_superblock(metadata.path())?;
+        // Before anything is written: from here on, only a deactivation puts it to rest.
+        self.catalog.set_clean(false)?;
+        self.load(&self.attach(&data)?, &self.attach(&metadata)?)?;
         // Settling also tells whether the pool and its catalog belong together. If not, it is not left active.
         match self.change().map(drop) {
             Ok(()) => Ok(Activated::Now),
@@ -78,6 +70,11 @@ impl Pool<'_> {
                 Err(cleanup) => PoolError::CleanUp { cause: cause.into(), cleanup: Box::new(cleanup.into()) },
             }),
         }
+    }
+
+    /// Whether the pool's own device comes and goes by us, and not by who made it.
+    fn is_ours_to_load(&self) -> bool {
+        !matches!(self.record.backing, Backing::ThinPool(_))
     }
 
     /// Whether a pool that can't be changed is at a transaction that its catalog knows.
@@ -97,6 +94,7 @@ impl Pool<'_> {
         }
         self.refuse_if_in_use()?;
         self.remove_nodes(Removal::Now)?;
+        self.catalog.set_clean(true)?;
         self.catalog.fold()?;
         Ok(Deactivated::Now)
     }
@@ -116,14 +114,12 @@ impl Pool<'_> {
         }
     }
 
-    /// Attaches the files and loads the pool's table.
-    pub(super) fn load(&self) -> Result<(), PoolError> {
-        let files = self.files();
-        let (data, metadata) = (self.attach(&files.data)?, self.attach(&files.metadata)?);
+    /// Loads the pool's table on its two parts. It holds them from then on.
+    pub(super) fn load(&self, data: &Attached, metadata: &Attached) -> Result<(), PoolError> {
         let created = self.host.dm.create(&NewDevice {
             name: &self.device,
             uuid: &Uuid::of_pool(&self.record.uuid),
-            table: &Table::ThinPool(table(&self.record, &data, &metadata)),
+            table: &Table::ThinPool(table(&self.record, data, metadata)),
             access: Access::ReadWrite,
             visibility: Visibility::Internal,
         });
@@ -135,7 +131,6 @@ impl Pool<'_> {
             }
             created => drop(created?),
         }
-        // The pool holds the loop devices from here on; ours may be dropped.
         match self.host.dm.pool_status(&self.device)? {
             PoolStatus::Working(_) => Ok(()),
             status => {
@@ -143,45 +138,6 @@ impl Pool<'_> {
                 Err(PoolError::NotCommitted(Box::new(status)))
             }
         }
-    }
-
-    fn attach(&self, file: &Path) -> Result<Attached, PoolError> {
-        let deadline = Instant::now() + DETACH_PATIENCE;
-        // Nothing in the kernel stops two loop devices on one file, or two pools on them.
-        while let Some(device) = self.host.loops.find(file)? {
-            if Instant::now() >= deadline {
-                return Err(PoolError::AttachedElsewhere { path: file.to_owned(), device });
-            }
-            std::thread::sleep(Duration::from_millis(20));
-        }
-        Ok(self.host.loops.attach(file)?)
-    }
-
-    fn check_loop_files(&self) -> Result<(), PoolError> {
-        let (files, policy) = (self.files(), &self.record.policy);
-        for (path, expected) in [(&files.data, policy.data_size), (&files.metadata, policy.metadata_size)] {
-            let found = Bytes(path.metadata().map_err(io_error("find", path))?.len());
-            if found < expected {
-                return Err(PoolError::LoopFileSize { path: path.clone(), expected, found });
-            }
-        }
-        Ok(())
-    }
-
-    /// The kernel would format an all-zero metadata device as a new pool, without a word.
-    fn check_superblock(&self) -> Result<(), PoolError> {
-        let path = &self.files().metadata;
-        let file = File::open(path).map_err(io_error("open", path))?;
-        let superblock = Superblock::read(file).map_err(|source| PoolError::Superblock {
-            pool: self.name.to_string(),
-            path: path.clone(),
-            source,
-        })?;
-        let expected = self.record.policy.block_size;
-        if superblock.block_size != expected {
-            return Err(PoolError::BlockSizeMismatch { expected, found: superblock.block_size });
-        }
-        Ok(())
     }
 
     /// Refuses when a device of the pool is mounted or open, and names the first such.
@@ -203,7 +159,7 @@ impl Pool<'_> {
         for info in self.nodes()? {
             self.host.dm.remove(&info.name, removal)?;
         }
-        if self.active()?.is_some() {
+        if self.is_ours_to_load() && self.active()?.is_some() {
             match self.host.dm.remove(&self.device, removal)? {
                 Removed::Gone => {}
                 Removed::WhenClosed => {
@@ -242,7 +198,13 @@ fn table(record: &PoolRecord, data: &Attached, metadata: &Attached) -> ThinPool 
         metadata: metadata.device,
         data: data.device,
         block_size: policy.block_size,
-        low_water_mark: DataBlocks(blocks * LOW_WATER_PERCENT / 100),
+        low_water_mark: low_water_mark(policy.autoextend_threshold, DataBlocks(blocks)),
         features,
     }
+}
+
+/// The kernel raises its low-water event when this many data blocks are free: the other side of the share at which the
+/// pool is to be grown.
+fn low_water_mark(threshold: Percent, total: DataBlocks) -> DataBlocks {
+    DataBlocks(total.0 - threshold.of_data(total).0)
 }

@@ -8,8 +8,10 @@ use nix::errno::Errno;
 
 use super::lock::Lock;
 use super::{Host, Location, Paths, Pool, PoolError, io_error, names};
+use crate::backing::Backing;
 use crate::catalog::{Catalog, PoolState};
-use crate::dm::Removal;
+use crate::dm::{PoolMessage, Removal};
+use crate::units::TransactionId;
 
 /// Between two tries to remove nodes that are open: nothing tells when they no longer are.
 const BUSY_PAUSE: Duration = Duration::from_millis(50);
@@ -64,15 +66,47 @@ impl Pool<'_> {
         }
         // Without its log the file alone must not look like a pool that is ready.
         self.catalog.fold()?;
-        let crate::backing::Backing::Loop(loopback) = self.record.backing.clone();
-        for stranger in loopback.files.remove(&self.record.uuid, loopback.ids)? {
-            tracing::warn!(path = %stranger.display(), "not the file that this pool was made with: left alone");
-        }
-        if let Some(directory) = loopback.files.data.parent() {
-            remove_if_empty(directory)?;
-        }
+        self.give_back_backing()?;
         for file in Catalog::files(&self.paths.catalog()) {
             remove_if_there(&file)?;
+        }
+        Ok(())
+    }
+
+    /// Gives back what the pool lies on: files and volumes that were made for it go, devices are left blank, somebody
+    /// else's thin pool is left empty.
+    fn give_back_backing(&mut self) -> Result<(), PoolError> {
+        match &self.record.backing {
+            Backing::Loop(loopback) => {
+                for stranger in loopback.files.remove(&self.record.uuid, loopback.ids)? {
+                    tracing::warn!(path = %stranger.display(), "not the file that this pool was made with: left alone");
+                }
+                loopback.files.data.parent().map_or(Ok(()), remove_if_empty)
+            }
+            Backing::Devices(devices) => {
+                self.wipe_members()?;
+                match &devices.volumes {
+                    Some(volumes) => Ok(volumes.remove(&lvm::Lvm::find()?, &self.record.uuid)?),
+                    None => Ok(()),
+                }
+            }
+            Backing::ThinPool(_) => self.empty_existing(),
+        }
+    }
+
+    /// Deletes our devices from somebody else's thin pool, and takes its transaction id back to what it was.
+    fn empty_existing(&self) -> Result<(), PoolError> {
+        self.active()?.ok_or_else(|| PoolError::ExistingNotActive(self.device.to_string()))?;
+        for id in self.catalog.device_ids()? {
+            match self.host.dm.message(&self.device, &PoolMessage::Delete(id)) {
+                Err(error) if error.errno() != Some(Errno::ENODATA) => return Err(error.into()),
+                _ => {}
+            }
+        }
+        let from = self.usage()?.transaction_id;
+        let to = TransactionId::default();
+        if from != to {
+            self.host.dm.message(&self.device, &PoolMessage::SetTransactionId { from, to })?;
         }
         Ok(())
     }

@@ -2,12 +2,14 @@
 
 use std::fmt;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use thiserror::Error;
 
 use super::lock::LockError;
-use crate::backing::{LoopError, LoopFileError};
+use crate::backing::block::{BlockError, Identity, Obstacle};
+use crate::backing::{LoopError, LoopFileError, Part, VolumesError};
 use crate::catalog::CatalogError;
 use crate::dm::{self, NameError, PoolStatus, SuperblockError};
 use crate::fs::{FileSystem, FsError, MountTableError, OptionError};
@@ -107,15 +109,105 @@ pub enum PoolError {
         /// What is wrong with it.
         source: SuperblockError,
     },
-    /// A loop file is not what it was.
-    #[error("{path} is {found} long, {expected} were expected; the pool was not activated")]
-    LoopFileSize {
-        /// Which file.
+    /// A loop file or a device is not as large as it was.
+    #[error("{path} has {found}, {expected} were expected; the pool was not activated")]
+    PartTooShort {
+        /// Which.
         path: PathBuf,
         /// How long it was.
         expected: Bytes,
         /// How long it is.
         found: Bytes,
+    },
+    /// A device under the pool isn't there.
+    #[error(
+        "the pool's {part} is on {}, which isn't there (waited {waited:?} for {identity}); plug it in, or make it active, \
+         and try again", .name.display()
+    )]
+    PartMissing {
+        /// Data or metadata.
+        part: Part,
+        /// What it was called at setup.
+        name: PathBuf,
+        /// What it is known by.
+        identity: Identity,
+        /// How long it was waited for.
+        waited: Duration,
+    },
+    /// Something is on a device, or uses it.
+    #[error("{} can't be used: {}{}", .device.display(), sentences(.obstacles), way_out(.device, .obstacles))]
+    Obstacles {
+        /// The device.
+        device: PathBuf,
+        /// What speaks against it.
+        obstacles: Vec<Obstacle>,
+    },
+    /// Another pool has the device.
+    #[error("{} belongs to the pool '{pool}' (`thinpool --pool {pool} status`)", .device.display())]
+    UsedByPool {
+        /// The device.
+        device: PathBuf,
+        /// The pool.
+        pool: String,
+    },
+    /// After a reboot nobody could tell which device it was.
+    #[error(
+        "{} has nothing by which it could be known again after a reboot: no serial number, no partition or volume uuid. \
+         Make a partition or an LVM volume on it{}", .0.display(), if .0.to_string_lossy().contains("/loop") {
+            "; a pool on files is made with --dir instead"
+        } else {
+            ""
+        }
+    )]
+    NoIdentity(PathBuf),
+    /// Data and metadata, or two disks, are one device.
+    #[error("{} is given twice", .0.display())]
+    SameDevice(PathBuf),
+    /// A metadata device with something on it that nobody knows.
+    #[error(
+        "{path} has no signature, but its first 4 KiB are not blank either: something may be on it. If nothing of that is \
+         needed, add --wipe {path}", path = .0.display()
+    )]
+    NotBlank(PathBuf),
+    /// A device is to be wiped that the pool isn't to lie on.
+    #[error("--wipe {}: that is none of the devices for the pool, so nothing was done to it", .0.display())]
+    WipeOfStranger(PathBuf),
+    /// No device for the metadata.
+    #[error("there is no device for the pool's metadata: {why}")]
+    NoMetadataDevice {
+        /// What was looked at, and what can be done.
+        why: String,
+    },
+    /// A device that can't hold even the smallest pool.
+    #[error("{} has {size}, and {needed} are the least that a pool needs for its {part}", .device.display())]
+    DeviceTooSmall {
+        /// Data or metadata.
+        part: Part,
+        /// The device.
+        device: PathBuf,
+        /// Its size.
+        size: Bytes,
+        /// What it needs.
+        needed: Bytes,
+    },
+    /// The thin pool that was to be used isn't one, or not active.
+    #[error(
+        "the thin pool {0} isn't active, and it is not this program's to activate (an LVM pool: `vgchange -ay`; any \
+         other: whoever made it)"
+    )]
+    ExistingNotActive(String),
+    /// The device is no thin pool.
+    #[error("{0} is no thin pool (`dmsetup table {0}` shows what it is)")]
+    NotAThinPool(String),
+    /// The thin pool that was to be used is somebody else's.
+    #[error(
+        "the thin pool {pool} is not empty: {whose}. Two managers of one pool would destroy each other's devices; give an empty one"
+    )]
+    ExistingInUse {
+        /// The pool.
+        pool: String,
+        /// Who uses it, and by what that was seen.
+        whose: String,
     },
     /// A loop file is attached by somebody else.
     #[error(
@@ -300,6 +392,15 @@ pub enum PoolError {
     /// A device's name.
     #[error(transparent)]
     Name(#[from] NameError),
+    /// A block device.
+    #[error(transparent)]
+    Block(#[from] BlockError),
+    /// LVM.
+    #[error(transparent)]
+    Lvm(#[from] lvm::LvmError),
+    /// Volumes of LVM.
+    #[error(transparent)]
+    Volumes(#[from] VolumesError),
 }
 
 impl PoolError {
@@ -331,6 +432,19 @@ impl fmt::Display for Difference {
 
 fn list(differences: &[Difference]) -> String {
     differences.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+}
+
+fn sentences(obstacles: &[Obstacle]) -> String {
+    obstacles.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+}
+
+/// What to do about a device that something is on: wiping it helps only where nobody uses it.
+fn way_out(device: &Path, obstacles: &[Obstacle]) -> String {
+    if obstacles.iter().all(Obstacle::can_be_wiped) {
+        format!(". If nothing of that is needed, add --wipe {}", device.display())
+    } else {
+        String::new()
+    }
 }
 
 fn paths(paths: &[PathBuf]) -> String {

@@ -4,16 +4,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::PoolError;
+use crate::backing::block::{BlockDevices, SystemBlockDevices};
 use crate::backing::{LoopDevices, SystemLoops};
 use crate::dm::{self, DeviceMapper, Kernel};
 use crate::fs::{FileSystems, SystemFileSystems};
 
-/// The three things that a pool asks for anything outside its own directory.
+/// The things that a pool asks for anything outside its own directory.
 pub struct Host {
     /// Device-mapper.
     pub dm: Arc<dyn DeviceMapper>,
     /// Loop devices.
     pub loops: Arc<dyn LoopDevices>,
+    /// Block devices.
+    pub blocks: Arc<dyn BlockDevices>,
     /// File systems.
     pub fs: Arc<dyn FileSystems>,
 }
@@ -24,6 +27,7 @@ impl Host {
         Ok(Self {
             dm: Arc::new(Kernel::open(udev_timeout)?),
             loops: Arc::new(SystemLoops),
+            blocks: Arc::new(SystemBlockDevices),
             fs: Arc::new(SystemFileSystems),
         })
     }

@@ -1,6 +1,7 @@
 //! The verbs: what can be done with a pool, each a call.
 
 mod activate;
+mod backing;
 mod change;
 mod container;
 mod destroy;
@@ -31,8 +32,9 @@ pub use layer::{Draft, DraftStore};
 pub use lock::LockError;
 pub use names::{ContainerName, ImageName, NameRefused};
 pub use paths::Paths;
-pub use setup::{SetUp, Setup};
+pub use setup::{SetUp, Setup, Wanted};
 
+use crate::backing::Backing;
 use crate::catalog::{Catalog, PoolRecord, PoolState};
 use crate::dm;
 use crate::fs::MountOptions;
@@ -47,6 +49,7 @@ pub struct Pool<'h> {
     record: PoolRecord,
     device: dm::Name,
     patience: Duration,
+    device_patience: Duration,
 }
 
 /// Which pool, and how to go about it.
@@ -58,6 +61,8 @@ pub struct Location {
     pub root: PathBuf,
     /// How long to wait for another process's lock.
     pub patience: Duration,
+    /// How long to wait for a device under the pool to appear.
+    pub device_patience: Duration,
 }
 
 impl Location {
@@ -97,9 +102,13 @@ impl<'h> Pool<'h> {
         catalog: Catalog,
         record: PoolRecord,
     ) -> Result<Self, PoolError> {
-        let device = names::pool_device(&location.name)?;
+        let device = match &record.backing {
+            Backing::ThinPool(existing) => dm::Name::new(existing.name.as_str())?,
+            Backing::Loop(_) | Backing::Devices(_) => names::pool_device(&location.name)?,
+        };
         let (name, paths) = (location.name.clone(), location.paths());
-        Ok(Self { host, name, paths, catalog, record, device, patience: location.patience })
+        let (patience, device_patience) = (location.patience, location.device_patience);
+        Ok(Self { host, name, paths, catalog, record, device, patience, device_patience })
     }
 
     /// The pool's name.
@@ -114,12 +123,6 @@ impl<'h> Pool<'h> {
         &self.record
     }
 
-    /// The loop files.
-    fn files(&self) -> &crate::backing::LoopFiles {
-        let crate::backing::Backing::Loop(loopback) = &self.record.backing;
-        &loopback.files
-    }
-
     /// How every mount of the pool is made.
     fn mount_options(&self) -> Result<MountOptions, PoolError> {
         let policy = &self.record.policy;
@@ -130,7 +133,15 @@ impl<'h> Pool<'h> {
     /// The pool's own device-mapper device, if it is active. A device of that name that isn't this pool's is an
     /// error: nothing may be done to it.
     fn active(&self) -> Result<Option<dm::Info>, PoolError> {
-        self.host.find_ours(&self.device, &dm::Uuid::of_pool(&self.record.uuid))
+        self.host.find_ours(&self.device, &self.dm_uuid())
+    }
+
+    /// The uuid that the pool's device has in device-mapper.
+    fn dm_uuid(&self) -> dm::Uuid {
+        match &self.record.backing {
+            Backing::ThinPool(existing) => dm::Uuid::of_somebody_else(&existing.uuid),
+            Backing::Loop(_) | Backing::Devices(_) => dm::Uuid::of_pool(&self.record.uuid),
+        }
     }
 
     /// The pool's own device, which must be active.

@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, UNIX_EPOCH};
 
 use super::status::{
-    DeviceCounts, Discard, Figures, HostSupport, Known, Live, LoopFile, LoopFiles, Mode, Problem, State,
-    Status,
+    DeviceCounts, Discard, Figures, HostSupport, Known, KnownDevice, LiesOn, Live, LoopFile, LoopFiles, Mode,
+    Problem, State, Status,
 };
 use super::{Host, Location, Pool, PoolError};
-use crate::backing::FileSpace;
+use crate::backing::{Backing, FileSpace, Part};
 use crate::catalog::{PoolRecord, PoolState};
 use crate::dm::{self, DeviceNumber, PoolStatus, PoolUsage, Superblock, SuperblockError, Table};
 use crate::units::{Bytes, DataBlocks, TransactionId};
@@ -64,7 +64,10 @@ impl Pool<'_> {
                 Ok(live) => status.live = Some(live),
                 Err(error) => status.problems.push(Problem::StatusUnreadable { why: error.to_string() }),
             },
-            State::Inactive => status.problems.extend(self.superblock_problem(status.known.as_ref())),
+            State::Inactive => {
+                self.missing_devices(status);
+                status.problems.extend(self.superblock_problem(status.known.as_ref()));
+            }
             State::Absent | State::HalfSetUp => {}
         }
         // A change that an earlier process made and could not write down is no mismatch: the next command does.
@@ -78,8 +81,7 @@ impl Pool<'_> {
 
     fn known(&self) -> Result<Known, PoolError> {
         let counts = self.catalog.counts()?;
-        let PoolRecord { uuid, created, policy, .. } = &self.record;
-        let files = self.files();
+        let PoolRecord { uuid, created, policy, backing, .. } = &self.record;
         Ok(Known {
             dm_name: self.device.to_string(),
             uuid: uuid.to_string(),
@@ -87,10 +89,11 @@ impl Pool<'_> {
             block_size: policy.block_size,
             base_size: policy.base_size,
             file_system: policy.filesystem,
-            loop_files: Some(LoopFiles {
+            loop_files: backing.loop_files().map(|files| LoopFiles {
                 data: loop_file(&files.data),
                 metadata: loop_file(&files.metadata),
             }),
+            lies_on: self.lies_on(),
             min_free_space: policy.min_free_space,
             transaction_id: self.catalog.transaction_id()?,
             devices: DeviceCounts {
@@ -129,12 +132,52 @@ impl Pool<'_> {
         intent.is_some_and(|intent| intent.before.next() == figures.transaction_id)
     }
 
+    /// What the pool lies on, by what it is known by.
+    fn lies_on(&self) -> LiesOn {
+        let device = |part| {
+            let (_, member) = self.record.backing.members().find(|(which, _)| *which == part)?;
+            Some(KnownDevice {
+                name: member.name.clone(),
+                identity: member.identity.to_string(),
+                size: member.size,
+            })
+        };
+        match &self.record.backing {
+            Backing::Loop(_) => LiesOn::LoopFiles,
+            Backing::ThinPool(existing) => LiesOn::ThinPool { name: existing.name.clone() },
+            Backing::Devices(devices) => LiesOn::BlockDevices {
+                data: device(Part::Data),
+                metadata: device(Part::Metadata),
+                volume_group: devices.volumes.as_ref().map(|volumes| volumes.vg.clone()),
+            },
+        }
+    }
+
+    /// Devices under an inactive pool that aren't there, or have become smaller. (An active one holds them.)
+    fn missing_devices(&self, status: &mut Status) {
+        for (part, member) in self.record.backing.members() {
+            let (name, identity) = (member.name.clone(), member.identity.to_string());
+            status.problems.extend(match self.host.blocks.find(&member.identity) {
+                Ok(Some(device)) if device.size < member.size => {
+                    Some(Problem::DeviceShort { part, name, expected: member.size, found: device.size })
+                }
+                Ok(Some(_)) => None,
+                Ok(None) => Some(Problem::DeviceMissing { part, name, identity }),
+                Err(error) => Some(Problem::StatusUnreadable { why: error.to_string() }),
+            });
+        }
+        if let Backing::ThinPool(existing) = &self.record.backing {
+            status.problems.push(Problem::ThinPoolMissing { name: existing.name.clone() });
+        }
+    }
+
     /// Loop files that are gone or were cut short. A half-made pool may not have them yet.
     fn damaged_files(&self, status: &mut Status) {
         if status.state == State::HalfSetUp {
             return;
         }
-        let (files, policy) = (self.files(), &self.record.policy);
+        let Some(files) = self.record.backing.loop_files() else { return };
+        let policy = &self.record.policy;
         for (path, expected) in [(&files.data, policy.data_size), (&files.metadata, policy.metadata_size)] {
             let path = path.clone();
             status.problems.extend(match path.metadata().map(|metadata| Bytes(metadata.len())) {
@@ -153,9 +196,9 @@ impl Pool<'_> {
     }
 
     /// What an activation would stumble over. A file that can't be opened is told as missing already, or is none of
-    /// the superblock's faults.
+    /// the superblock's faults. Devices aren't read: a disk that doesn't answer would hold up the status.
     fn superblock_problem(&self, known: Option<&Known>) -> Option<Problem> {
-        let file = File::open(&self.files().metadata).ok()?;
+        let file = File::open(&self.record.backing.loop_files()?.metadata).ok()?;
         match Superblock::read(file) {
             Ok(superblock) if superblock.needs_check => Some(Problem::NeedsCheck),
             Ok(superblock) => self.mismatch(known?.transaction_id, superblock.transaction_id),

@@ -60,6 +60,8 @@ pub struct Known {
     pub base_size: Bytes,
     /// The file system on the base device.
     pub file_system: FileSystem,
+    /// What the pool lies on.
+    pub lies_on: LiesOn,
     /// The loop files; none for a pool on other devices.
     pub loop_files: Option<LoopFiles>,
     /// The share that stays free for what exists already; 0% is off.
@@ -74,6 +76,39 @@ pub struct Known {
     pub deferred_removal: bool,
     /// Whether a device in use is deleted later.
     pub deferred_deletion: bool,
+}
+
+/// What a pool lies on, as it was set up.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum LiesOn {
+    /// Two sparse files.
+    LoopFiles,
+    /// Two block devices.
+    BlockDevices {
+        /// The one with the data; none in a setup that was interrupted.
+        data: Option<KnownDevice>,
+        /// The one with the metadata; the same.
+        metadata: Option<KnownDevice>,
+        /// The volume group with what LVM made for the pool, if it made anything.
+        volume_group: Option<String>,
+    },
+    /// A thin pool that somebody else made.
+    ThinPool {
+        /// Its name.
+        name: String,
+    },
+}
+
+/// A block device under a pool, as it was when the pool was set up.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct KnownDevice {
+    /// What it was called.
+    pub name: PathBuf,
+    /// What it is known by.
+    pub identity: String,
+    /// How large it was.
+    pub size: Bytes,
 }
 
 /// The two files under a pool on loop devices.

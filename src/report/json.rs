@@ -9,8 +9,8 @@ use serde::ser::{SerializeMap, Serializer};
 use crate::dm::NoSpacePolicy;
 use crate::fs::FileSystem;
 use crate::pool::status::{
-    DeviceCounts, Discard, Figures, HostSupport, Known, Live, LoopFile, Mode, Problem, Space, State, Status,
-    Verdict,
+    DeviceCounts, Discard, Figures, HostSupport, Known, LiesOn, Live, LoopFile, Mode, Problem, Space, State,
+    Status, Verdict,
 };
 use crate::units::{BlockSize, Bytes, PoolName, TransactionId};
 
@@ -34,6 +34,7 @@ struct Catalog<'a> {
     block_size: BlockSize,
     base_size: Bytes,
     file_system: FileSystem,
+    lies_on: &'a LiesOn,
     data_loop_file: Option<&'a LoopFile>,
     metadata_loop_file: Option<&'a LoopFile>,
     minimum_free_percent: u8,
@@ -91,6 +92,7 @@ impl<'a> From<&'a Known> for Catalog<'a> {
             block_size: known.block_size,
             base_size: known.base_size,
             file_system: known.file_system,
+            lies_on: &known.lies_on,
             data_loop_file: files.map(|files| &files.data),
             metadata_loop_file: files.map(|files| &files.metadata),
             minimum_free_percent: known.min_free_space.get(),

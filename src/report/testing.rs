@@ -3,11 +3,12 @@
 use std::path::PathBuf;
 use std::time::{Duration, UNIX_EPOCH};
 
+use crate::backing::Part;
 use crate::dm::{Blocks, NoSpacePolicy};
 use crate::fs::FileSystem;
 use crate::pool::status::{
-    DeviceCounts, Discard, Figures, HostSupport, Known, Live, LoopFile, LoopFiles, Mode, Problem, State,
-    Status,
+    DeviceCounts, Discard, Figures, HostSupport, Known, KnownDevice, LiesOn, Live, LoopFile, LoopFiles, Mode,
+    Problem, State, Status,
 };
 use crate::units::{BlockSize, Bytes, DataBlocks, MetaBlocks, Percent, TransactionId};
 
@@ -18,6 +19,7 @@ pub(super) fn dockers_capture() -> Status {
         known.dm_name = "docker-254:0-131115-pool".to_owned();
         known.file_system = FileSystem::Xfs;
         known.loop_files = None;
+        known.lies_on = on_disks();
         known.deferred_deleted = 0;
     }
     if let Some(live) = &mut status.live {
@@ -29,6 +31,15 @@ pub(super) fn dockers_capture() -> Status {
         figures.metadata = Blocks { used: MetaBlocks(4250), total: MetaBlocks(2_097_152) };
     });
     status
+}
+
+/// What Docker's pool of the capture lay on.
+fn on_disks() -> LiesOn {
+    let device = |name: &str| {
+        let identity = format!("serial number virtio-{name}");
+        Some(KnownDevice { name: PathBuf::from("/dev").join(name), identity, size: Bytes::gib(8) })
+    };
+    LiesOn::BlockDevices { data: device("vdc"), metadata: device("vdd"), volume_group: None }
 }
 
 /// A healthy pool on loop files, with the numbers of the listing of Docker 1.7.
@@ -58,6 +69,15 @@ pub(super) fn half_set_up() -> Status {
     Status { state: State::HalfSetUp, known: None, live: None, problems: Vec::new(), ..looped() }.assessed()
 }
 
+/// A pool in somebody else's.
+pub(super) fn on_a_thin_pool() -> Status {
+    let mut status = dockers_capture();
+    if let Some(known) = &mut status.known {
+        known.lies_on = LiesOn::ThinPool { name: "vg-pool".to_owned() };
+    }
+    status
+}
+
 /// Changes the kernel's numbers.
 pub(super) fn with_figures(status: &mut Status, change: impl FnOnce(&mut Figures)) {
     if let Some(figures) = status.live.as_mut().and_then(|live| live.figures.as_mut()) {
@@ -85,6 +105,9 @@ pub(super) fn every_status() -> Vec<Status> {
         Problem::SuperblockDamaged { all_zero: false },
         Problem::LoopFileMissing { path: path() },
         Problem::LoopFileShort { path: path(), expected: total, found: free },
+        Problem::DeviceMissing { part: Part::Data, name: path(), identity: "serial number x".to_owned() },
+        Problem::DeviceShort { part: Part::Metadata, name: path(), expected: total, found: free },
+        Problem::ThinPoolMissing { name: "vg-pool".to_owned() },
         Problem::Suspended,
         Problem::HostNearlyFull { path: path(), available },
         Problem::HostRoomUnknown { path: path() },
@@ -97,6 +120,7 @@ pub(super) fn every_status() -> Vec<Status> {
         inactive(),
         absent(),
         half_set_up(),
+        on_a_thin_pool(),
         Status { live: None, ..looped() },
         Status { known: None, ..looped() },
         Status { problems, ..looped() },
@@ -118,6 +142,7 @@ fn known() -> Known {
         block_size: BlockSize::DEFAULT,
         base_size: Bytes::gib(10),
         file_system: FileSystem::Ext4,
+        lies_on: LiesOn::LoopFiles,
         loop_files: Some(LoopFiles {
             data: file("data", Bytes::gib(100), 2_360_000_000),
             metadata: file("metadata", Bytes::gib(2), 2_500_000),

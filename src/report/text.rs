@@ -2,7 +2,7 @@
 
 use super::docker::{docker_rows, from_catalog, no_figures, size};
 use super::row::{Row, print_rows};
-use crate::pool::status::{DeviceCounts, LoopFile, Problem, State, Status};
+use crate::pool::status::{DeviceCounts, KnownDevice, LiesOn, LoopFile, Problem, State, Status};
 use crate::units::Bytes;
 
 /// The whole text of `thinpool status`.
@@ -33,6 +33,10 @@ fn ours(status: &Status) -> Vec<Row> {
         Row::new("Devices", from_catalog(status, |known| devices(known.devices))),
         Row::new("Low Water Mark", low_water(status)),
     ];
+    // Loop files have a row of their own.
+    if let Some(known) = status.known.as_ref().filter(|known| known.lies_on != LiesOn::LoopFiles) {
+        rows.push(Row::new("Lies On", lies_on(&known.lies_on)));
+    }
     if let Some(files) = status.known.as_ref().and_then(|known| known.loop_files.as_ref()) {
         let value = format!("data {}, metadata {}", loop_file(&files.data), loop_file(&files.metadata));
         rows.push(Row::new("Loop Files", value));
@@ -62,6 +66,29 @@ fn low_water(status: &Status) -> String {
         (Some(known), Some(figures)) => size(figures.low_water.bytes(known.block_size)),
         _ => no_figures(status),
     }
+}
+
+fn lies_on(what: &LiesOn) -> String {
+    match what {
+        LiesOn::LoopFiles => "loop files".to_owned(),
+        LiesOn::ThinPool { name } => format!("the thin pool {name}, made by somebody else"),
+        LiesOn::BlockDevices { data, metadata, volume_group } => {
+            let group =
+                volume_group.as_ref().map_or_else(String::new, |group| format!(", volume group {group}"));
+            format!(
+                "data {}, metadata {}{group}",
+                known_device(data.as_ref()),
+                known_device(metadata.as_ref())
+            )
+        }
+    }
+}
+
+fn known_device(device: Option<&KnownDevice>) -> String {
+    device.map_or_else(
+        || "not made yet".to_owned(),
+        |device| format!("{} ({}, {})", device.name.display(), device.identity, size(device.size)),
+    )
 }
 
 fn loop_file(file: &LoopFile) -> String {

@@ -7,6 +7,7 @@ use crate::error::{LvmError, Refusal};
 use crate::report::Pv;
 use crate::signatures::is_busy;
 use crate::tool::Lvm;
+use crate::uuid::PvUuid;
 
 /// What to do about signatures on a disk.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -19,8 +20,10 @@ pub enum Signs {
 }
 
 /// A physical volume to be.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct NewPv {
+    /// Its identity, for a caller who has to know it again before it is made; LVM's own choice if this isn't said.
+    pub uuid: Option<PvUuid>,
     /// What to do about signatures.
     pub signatures: Signs,
     /// What the start of the data is aligned to; LVM asks the disk if this isn't said.
@@ -43,9 +46,12 @@ impl Lvm {
             let wiped = self.wipefs()?.wipe(device).map_err(LvmError::from);
             wiped.map_err(|error| error.explained(|| busy(device)))?;
         }
+        let chosen = new.uuid.as_ref().map(ToString::to_string);
         let alignment = new.alignment.map(Bytes::as_argument);
         let alignment = alignment.iter().flat_map(|bytes| ["--dataalignment", bytes.as_str()]);
-        self.change("pvcreate", alignment.map(Path::new).chain([device]))
+        // LVM takes a uuid only along with the metadata it is restored from, unless told that there is none.
+        let uuid = chosen.iter().flat_map(|uuid| ["--norestorefile", "--uuid", uuid.as_str()]);
+        self.change("pvcreate", uuid.chain(alignment).map(Path::new).chain([device]))
             .map_err(|error| error.explained(|| self.trouble_of_device(device)))?;
         let made = self.pv_of_device(device)?;
         made.ok_or_else(|| missing_after("LVM does not list it, although pvcreate succeeded", device))

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::{AbsolutePath, SettingType, Shape};
+use crate::backing::{MetadataVolumeSize, VolumeSize};
 use crate::units::{Bytes, Percent, PoolName};
 
 /// The text for a setting that nobody set.
@@ -136,15 +137,6 @@ impl SettingType for VolumeGroup {
     }
 }
 
-/// How large a volume is to be: so many bytes, or a share of its volume group.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum VolumeSize {
-    /// So many.
-    Bytes(Bytes),
-    /// This share of the whole group.
-    Share(Percent),
-}
-
 impl SettingType for VolumeSize {
     const SHAPE: Shape = Shape::TextOrNumber;
 
@@ -165,15 +157,6 @@ impl SettingType for VolumeSize {
             Self::Share(percent) => percent.to_string(),
         }
     }
-}
-
-/// How large the metadata volume is to be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum MetadataVolumeSize {
-    /// As the size of the data wants it.
-    Auto,
-    /// As somebody said.
-    Given(VolumeSize),
 }
 
 impl SettingType for MetadataVolumeSize {

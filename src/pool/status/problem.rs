@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
+use crate::backing::Part;
 use crate::units::{Bytes, DockerSize, PoolName, TransactionId};
 
 /// How bad a problem is.
@@ -92,6 +93,31 @@ pub enum Problem {
         /// How long it is.
         found: Bytes,
     },
+    /// A block device under the pool is not there.
+    DeviceMissing {
+        /// Whether it is the one with the data or with the metadata.
+        part: Part,
+        /// What it was called at setup.
+        name: PathBuf,
+        /// What it is known by.
+        identity: String,
+    },
+    /// A block device under the pool is smaller than it was.
+    DeviceShort {
+        /// Whether it is the one with the data or with the metadata.
+        part: Part,
+        /// What it was called at setup.
+        name: PathBuf,
+        /// How large it was.
+        expected: Bytes,
+        /// How large it is.
+        found: Bytes,
+    },
+    /// The thin pool that somebody else made is not active.
+    ThinPoolMissing {
+        /// Its name.
+        name: String,
+    },
     /// Somebody suspended the pool: whatever is written or read waits.
     Suspended,
     /// The file system under a loop file is nearly full.
@@ -133,6 +159,7 @@ impl Problem {
             Self::Inactive
             | Self::DataNearlyFull { .. }
             | Self::MetadataNearlyFull { .. }
+            | Self::ThinPoolMissing { .. }
             | Self::HostRoomUnknown { .. } => Severity::Warning,
             Self::HostNearlyFull { available, .. } if available.0 > 0 => Severity::Warning,
             Self::HalfSetUp
@@ -145,6 +172,8 @@ impl Problem {
             | Self::SuperblockDamaged { .. }
             | Self::LoopFileMissing { .. }
             | Self::LoopFileShort { .. }
+            | Self::DeviceMissing { .. }
+            | Self::DeviceShort { .. }
             | Self::Suspended
             | Self::HostNearlyFull { .. }
             | Self::StatusUnreadable { .. } => Severity::Critical,
@@ -169,6 +198,9 @@ impl Problem {
             Self::SuperblockDamaged { .. } => "superblock_damaged",
             Self::LoopFileMissing { .. } => "loop_file_missing",
             Self::LoopFileShort { .. } => "loop_file_short",
+            Self::DeviceMissing { .. } => "device_missing",
+            Self::DeviceShort { .. } => "device_short",
+            Self::ThinPoolMissing { .. } => "thin_pool_missing",
             Self::Suspended => "suspended",
             Self::HostNearlyFull { .. } => "host_nearly_full",
             Self::HostRoomUnknown { .. } => "host_room_unknown",
@@ -207,8 +239,8 @@ impl Problem {
             Self::OutOfMetadataSpace => format!(
                 "The pool has no free block for metadata, so the kernel made it read-only and nothing can be \
                  removed either. Copy what you need out of the containers, which can still be read, before you \
-                 change anything; then `{deactivate}`, back up both loop files, and repair the metadata onto a \
-                 larger file with thin_repair(8)."
+                 change anything; then `{deactivate}`, back up data and metadata, and repair the metadata onto \
+                 a larger file or device with thin_repair(8)."
             ),
             Self::MetadataNearlyFull { free, total } => format!(
                 "Only {} of {} for metadata is free; when it is full, not even removing works. Remove what you \
@@ -222,12 +254,12 @@ impl Problem {
             ),
             Self::NeedsCheck => format!(
                 "The kernel wants the pool's metadata checked and writes nothing until then. Stop the containers, \
-                 `{deactivate}`, back up the metadata file, run thin_check(8) on it (thin_check \
+                 `{deactivate}`, back up the metadata, run thin_check(8) on it (thin_check \
                  --clear-needs-check-flag if it finds nothing wrong), then `{activate}`."
             ),
             Self::Failed => format!(
                 "The kernel gave the pool up: nothing can be read or written. `dmesg` has the reason, most often \
-                 the disk under it. Stop the containers, `{deactivate}`, back up the metadata file, check it \
+                 the disk under it. Stop the containers, `{deactivate}`, back up the metadata, check it \
                  with thin_check(8), then `{activate}`. Don't destroy the pool: the data is most likely intact."
             ),
             Self::TransactionMismatch { expected, found } => format!(
@@ -237,11 +269,11 @@ impl Problem {
             ),
             Self::SuperblockDamaged { all_zero: true } => "The pool's metadata begins with zeros: it was wiped or \
                  replaced. Activating it would make the kernel format an empty pool over it, so that is refused. \
-                 Put back a copy of the metadata file before anything else."
+                 Put back a copy of the metadata before anything else."
                 .to_owned(),
             Self::SuperblockDamaged { all_zero: false } => format!(
                 "The superblock of the pool's metadata is damaged, so the pool isn't activated. Back up the \
-                 metadata file, then repair it with thin_repair(8) or put back a copy, then `{activate}`."
+                 metadata, then repair it with thin_repair(8) or put back a copy, then `{activate}`."
             ),
             Self::LoopFileMissing { path } => format!(
                 "The loop file {} is missing. Mount the file system it lies on, or put the file back, then \
@@ -254,6 +286,22 @@ impl Problem {
                 path.display(),
                 size(found),
                 size(expected),
+            ),
+            Self::DeviceMissing { part, name, identity } => format!(
+                "The device with the pool's {part} is missing: it was {} and is known by its {identity}. Plug it in or make \
+                 it active (`lsblk` shows what is there, `lvs` the volumes), then `{activate}`.",
+                name.display()
+            ),
+            Self::DeviceShort { part, name, expected, found } => format!(
+                "The device with the pool's {part}, {}, has {} and had {} when the pool was set up: what lay behind is out of \
+                 reach. Bring it back to its size, then `{activate}`.",
+                name.display(),
+                size(found),
+                size(expected),
+            ),
+            Self::ThinPoolMissing { name } => format!(
+                "The thin pool {name} isn't active, and it is for whoever made it to activate it (an LVM pool: `vgchange \
+                 -ay`)."
             ),
             Self::Suspended => format!(
                 "The pool is suspended: whatever reads or writes in it waits. Should nobody be at work on it, \

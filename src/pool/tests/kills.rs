@@ -7,7 +7,7 @@ use crate::units::Bytes;
 /// Runs `verb` on a fresh machine again and again, killed at its first ioctl, its second, and so on until it comes to
 /// its end; after each death another process takes over, on the same or on the rebooted machine, and `then` must
 /// find everything in order.
-fn killed_everywhere(
+pub(super) fn killed_everywhere(
     prepare: impl Fn() -> Machine,
     verb: impl Fn(&Machine) -> Result<(), PoolError>,
     then: impl Fn(&Machine, &str),

@@ -9,11 +9,14 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
+use super::disks::Disks;
 use crate::backing::{Attached, LoopDevices, LoopError};
 use crate::catalog::{DeviceState, Policy};
 use crate::dm::{DeviceNumber, Twin};
 use crate::fs::{Detached, FileSystem, FileSystems, FsError, MountOptions};
-use crate::pool::{DraftStore, Host, ImageName, Location, NewContainer, Pool, PoolError, SetUp, Setup};
+use crate::pool::{
+    DraftStore, Host, ImageName, Location, NewContainer, Pool, PoolError, SetUp, Setup, Wanted,
+};
 use crate::units::{BlockSize, Bytes, DeviceId, Percent};
 
 /// A machine with a directory of its own.
@@ -21,6 +24,10 @@ pub(super) struct Machine {
     pub(super) twin: Arc<Twin>,
     pub(super) host: Host,
     pub(super) location: Location,
+    pub(super) disks: Arc<Disks>,
+    wanted: Wanted,
+    /// Gone with the machine.
+    #[allow(dead_code, reason = "held, not read")]
     directory: TempDir,
     loops: Arc<Loops>,
 }
@@ -31,13 +38,21 @@ impl Machine {
         let directory = tempfile::tempdir().expect("a directory");
         let twin = Arc::new(Twin::new());
         let loops = Arc::new(Loops { twin: Arc::clone(&twin), attached: Mutex::default() });
-        let host = Host { dm: twin.clone(), loops: loops.clone(), fs: Arc::new(NoFileSystems) };
+        let disks = Arc::new(Disks::new(Arc::clone(&twin), directory.path()));
+        let host = Host {
+            dm: twin.clone(),
+            loops: loops.clone(),
+            blocks: disks.clone(),
+            fs: Arc::new(NoFileSystems),
+        };
         let location = Location {
             name: "test".parse().expect("a name"),
             root: directory.path().join("root"),
             patience: Duration::from_secs(10),
+            device_patience: Duration::ZERO,
         };
-        Self { twin, host, location, directory, loops }
+        let wanted = Wanted::LoopFiles(directory.path().join("root/test"));
+        Self { twin, host, location, disks, wanted, directory, loops }
     }
 
     /// A machine with a pool and an image of two layers, `base`.
@@ -48,6 +63,23 @@ impl Machine {
         machine
     }
 
+    /// A machine without a pool, but with two disks for one.
+    pub(super) fn on_disks() -> Self {
+        let mut machine = Self::new();
+        let data = machine.disks.add("data", Bytes::mib(64));
+        let metadata = Some(machine.disks.add("metadata", Bytes::mib(8)));
+        machine.wanted = Wanted::Devices { data, metadata };
+        machine
+    }
+
+    /// The two disks' nodes.
+    pub(super) fn disk_nodes(&self) -> (PathBuf, PathBuf) {
+        match &self.wanted {
+            Wanted::Devices { data, metadata: Some(metadata) } => (data.clone(), metadata.clone()),
+            other => panic!("{other:?}"),
+        }
+    }
+
     pub(super) fn set_up(&self) -> Result<SetUp, PoolError> {
         Ok(self.request().run(&self.host)?.1)
     }
@@ -55,7 +87,8 @@ impl Machine {
     pub(super) fn request(&self) -> Setup {
         Setup {
             location: self.location.clone(),
-            directory: self.directory.path().join("root/test"),
+            wanted: self.wanted.clone(),
+            wipe: Vec::new(),
             policy: Policy {
                 data_size: Bytes::mib(64),
                 metadata_size: Bytes::mib(8),
@@ -70,6 +103,8 @@ impl Machine {
                 deferred_removal: true,
                 deferred_deletion: true,
                 xfs_nospace_max_retries: None,
+                autoextend_threshold: Percent::try_from(80).expect("a share"),
+                autoextend_percent: Percent::try_from(20).expect("a share"),
             },
             filesystem: None,
             asked: Vec::new(),
@@ -125,6 +160,9 @@ impl Machine {
 
     /// What the kernel wrote to the metadata device shows in the file under it.
     pub(super) fn write_superblock(&self) {
+        if let Wanted::Devices { metadata: Some(metadata), .. } = &self.wanted {
+            return self.disks.write_superblock(metadata);
+        }
         let path = self.location.paths().directory().join("metadata");
         let Some(device) = self.loops.device(&path) else { return };
         if let Ok(file) = std::fs::OpenOptions::new().write(true).open(&path) {
@@ -150,6 +188,9 @@ impl Machine {
     }
 
     fn metadata(&self) -> DeviceNumber {
+        if let Wanted::Devices { metadata: Some(metadata), .. } = &self.wanted {
+            return self.disks.number(metadata);
+        }
         let path = self.location.paths().directory().join("metadata");
         self.loops.device(&path).expect("attached once")
     }
@@ -178,7 +219,7 @@ impl LoopDevices for Loops {
         } else if is_new(file) {
             self.twin.wipe(number).expect("there");
         }
-        Ok(Attached::pretended(number))
+        Ok(Attached::as_it_is(number, PathBuf::from(format!("/dev/loop{minor}"))))
     }
 
     fn find(&self, _: &Path) -> Result<Option<DeviceNumber>, LoopError> {

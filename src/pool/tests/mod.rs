@@ -1,5 +1,7 @@
 //! The verbs over a machine that exists only in memory: killed, refused and raced at every step.
 
+mod devices;
+mod disks;
 mod kills;
 mod machine;
 mod model;

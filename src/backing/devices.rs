@@ -1,0 +1,49 @@
+//! Pools on block devices, as the catalog keeps them.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use super::block::{BlockDevice, Identity};
+use super::volumes::Volumes;
+use crate::units::Bytes;
+
+/// The two block devices under a pool.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Devices {
+    /// The device with the data blocks; none as long as it is still to be made.
+    pub data: Option<Member>,
+    /// The device with the metadata; the same.
+    pub metadata: Option<Member>,
+    /// What LVM makes for this pool, and takes away with it.
+    pub volumes: Option<Volumes>,
+}
+
+/// A block device that belongs to a pool.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Member {
+    /// By what it is known again. Never by its name.
+    pub identity: Identity,
+    /// What it was called when the pool was set up.
+    pub name: PathBuf,
+    /// How large it was then.
+    pub size: Bytes,
+}
+
+impl Member {
+    /// The device as a member of a pool, if there is anything it could be known by.
+    #[must_use]
+    pub fn of(device: &BlockDevice) -> Option<Self> {
+        let identity = device.identity.clone()?;
+        Some(Self { identity, name: device.name.clone(), size: device.size })
+    }
+}
+
+/// A thin pool that somebody else made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExistingPool {
+    /// Its device-mapper name.
+    pub name: String,
+    /// Its device-mapper uuid, which tells it from another pool that gets the name.
+    pub uuid: String,
+}

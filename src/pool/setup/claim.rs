@@ -1,0 +1,216 @@
+//! What a pool is to lie on, looked at before anything is changed, and the making of what isn't there yet.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use super::beside::{self, Metadata};
+use super::{Setup, Wanted, existing};
+use crate::backing::block::BlockDevice;
+use crate::backing::{
+    Backing, Devices, Disk, Group, LoopFileError, LoopFiles, Loopback, Member, Part, Volumes,
+};
+use crate::catalog::{Catalog, Policy};
+use crate::pool::backing::refuse_obstacles;
+use crate::pool::lock::{Lock, LockError};
+use crate::pool::{Host, Location, Paths, Pool, PoolError, io_error};
+use crate::units::{Bytes, PoolName};
+
+/// The least metadata that the kernel's documentation speaks of.
+const LEAST_METADATA: Bytes = Bytes::mib(2);
+
+/// The kernel takes a metadata device whose first block is zeroes for a new pool's, and no other.
+const SUPERBLOCK: u64 = 4096;
+
+/// Held from the look at devices until they are written down as a pool's, so that no two pools take the same ones.
+pub(super) fn lock(location: &Location) -> Result<Lock, LockError> {
+    Lock::exclusive(&location.root.join("claims.lock"), location.patience)
+}
+
+impl Setup {
+    /// What the pool will lie on, and what follows from that for its policy. Nothing is changed.
+    pub(super) fn claim(&self, host: &Host) -> Result<(Backing, Policy), PoolError> {
+        let backing = match &self.wanted {
+            Wanted::LoopFiles(directory) => {
+                return Ok((claim_files(directory)?, self.policy.clone()));
+            }
+            Wanted::ThinPool(name) => return existing::claim(host, name, &self.policy),
+            Wanted::Devices { data, metadata } => self.claim_devices(host, data, metadata.as_deref())?,
+            Wanted::Disks { disks, group, sizes } => {
+                let claimed = self.claim_disks(host, disks)?;
+                let group_of_ours = Group { disks: claimed, sizes: *sizes };
+                Devices { volumes: Some(Volumes::of_group(group, group_of_ours)), ..Devices::default() }
+            }
+        };
+        let backing = Backing::Devices(backing);
+        let policy = sized(&self.policy, &backing);
+        Ok((backing, policy))
+    }
+
+    fn claim_devices(&self, host: &Host, data: &Path, metadata: Option<&Path>) -> Result<Devices, PoolError> {
+        let data = self.claim_device(host, data, Part::Data)?;
+        let metadata = match metadata {
+            Some(path) => Metadata::There(host.blocks.look(path)?),
+            None => beside::metadata(host, &data, self.policy.block_size)?,
+        };
+        let member = |device: &BlockDevice| {
+            Member::of(device).ok_or_else(|| PoolError::NoIdentity(device.name.clone()))
+        };
+        let devices = Devices { data: Some(member(&data)?), ..Devices::default() };
+        match metadata {
+            Metadata::There(device) if device.number == data.number => {
+                Err(PoolError::SameDevice(device.name))
+            }
+            Metadata::There(device) => {
+                let device = self.claim_device(host, &device.name, Part::Metadata)?;
+                self.refuse_strange_wipes(host, &[&data, &device])?;
+                Ok(Devices { metadata: Some(member(&device)?), ..devices })
+            }
+            Metadata::ToMake(id) => {
+                self.refuse_strange_wipes(host, &[&data])?;
+                Ok(Devices { volumes: Some(Volumes::beside(&id)), ..devices })
+            }
+        }
+    }
+
+    fn claim_device(&self, host: &Host, path: &Path, part: Part) -> Result<BlockDevice, PoolError> {
+        let device = host.blocks.look(path)?;
+        let needed = match part {
+            Part::Data => self.policy.block_size.bytes(),
+            Part::Metadata => LEAST_METADATA,
+        };
+        if device.size < needed {
+            return Err(PoolError::DeviceTooSmall { part, device: device.name, size: device.size, needed });
+        }
+        self.refuse_used(host, &device)?;
+        if part == Part::Metadata && !self.wipes(host, &device)? && !is_blank(&device)? {
+            return Err(PoolError::NotBlank(device.name));
+        }
+        Ok(device)
+    }
+
+    fn claim_disks(&self, host: &Host, disks: &[PathBuf]) -> Result<Vec<Disk>, PoolError> {
+        let mut found: Vec<BlockDevice> = Vec::new();
+        for path in disks {
+            let device = host.blocks.look(path)?;
+            if found.iter().any(|other| other.number == device.number) {
+                return Err(PoolError::SameDevice(device.name));
+            }
+            self.refuse_used(host, &device)?;
+            found.push(device);
+        }
+        self.refuse_strange_wipes(host, &found.iter().collect::<Vec<_>>())?;
+        found.iter().map(|device| Ok(Disk::new(device, self.wipes(host, device)?))).collect()
+    }
+
+    /// Refuses a device that has anything on it, is in use, or is another pool's.
+    fn refuse_used(&self, host: &Host, device: &BlockDevice) -> Result<(), PoolError> {
+        if let Some(pool) = pool_of(&self.location, device)? {
+            return Err(PoolError::UsedByPool { device: device.name.clone(), pool });
+        }
+        refuse_obstacles(host, device, self.wipes(host, device)?)
+    }
+
+    /// Whether somebody said that the device may be wiped, by whatever of its names.
+    fn wipes(&self, host: &Host, device: &BlockDevice) -> Result<bool, PoolError> {
+        for path in &self.wipe {
+            if host.blocks.look(path)?.number == device.number {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// What is to be wiped must be what the pool is to lie on: anything else is a slip.
+    fn refuse_strange_wipes(&self, host: &Host, taken: &[&BlockDevice]) -> Result<(), PoolError> {
+        for path in &self.wipe {
+            let device = host.blocks.look(path)?;
+            if !taken.iter().any(|taken| taken.number == device.number) {
+                return Err(PoolError::WipeOfStranger(path.clone()));
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes what was claimed ready for a pool: volumes are made, and what may be wiped is.
+    pub(super) fn make_devices(&self, pool: &mut Pool<'_>, mut devices: Devices) -> Result<(), PoolError> {
+        if let Some(volumes) = &devices.volumes {
+            let lvm = lvm::Lvm::find()?;
+            let (uuid, block) = (pool.record.uuid, pool.record.policy.block_size);
+            match &volumes.group {
+                Some(group) => {
+                    volumes.make_group(&lvm, &uuid, group, block)?;
+                    devices.data = Some(made(pool.host, &volumes.data()?.path())?);
+                }
+                None => volumes.make_metadata(&lvm, &uuid, pool.record.policy.data_size, block)?,
+            }
+            devices.metadata = Some(made(pool.host, &volumes.metadata()?.path())?);
+            pool.record.backing = Backing::Devices(devices);
+            pool.record.policy = sized(&pool.record.policy, &pool.record.backing);
+            pool.catalog.set_backing(&pool.record.backing, &pool.record.policy)?;
+        }
+        for (_, member) in pool.record.backing.members() {
+            if let Some(device) = pool.host.blocks.find(&member.identity)?
+                && self.wipes(pool.host, &device)?
+            {
+                pool.host.blocks.wipe(&device)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A volume that was made a moment ago.
+fn made(host: &Host, path: &Path) -> Result<Member, PoolError> {
+    let device = host.blocks.look(path)?;
+    Member::of(&device).ok_or(PoolError::NoIdentity(device.name))
+}
+
+/// The policy with the sizes that the devices have.
+fn sized(policy: &Policy, backing: &Backing) -> Policy {
+    let mut policy = policy.clone();
+    for (part, member) in backing.members() {
+        match part {
+            Part::Data => policy.data_size = member.size,
+            Part::Metadata => policy.metadata_size = member.size,
+        }
+    }
+    policy
+}
+
+fn claim_files(directory: &Path) -> Result<Backing, PoolError> {
+    let files = LoopFiles::in_directory(directory);
+    for path in [&files.data, &files.metadata] {
+        if path.try_exists().map_err(io_error("look for", path))? {
+            return Err(LoopFileError::Exists(path.clone()).into());
+        }
+    }
+    Ok(Backing::Loop(Loopback { files, ids: None }))
+}
+
+/// Whether the place of a pool's superblock is blank.
+pub(super) fn is_blank(device: &BlockDevice) -> Result<bool, PoolError> {
+    let mut start = Vec::new();
+    File::open(&device.node)
+        .and_then(|file| file.take(SUPERBLOCK).read_to_end(&mut start))
+        .map_err(io_error("read", &device.name))?;
+    Ok(start.iter().all(|byte| *byte == 0))
+}
+
+/// The pool under the same root that has the device, active or not.
+fn pool_of(location: &Location, device: &BlockDevice) -> Result<Option<String>, PoolError> {
+    let Some(identity) = &device.identity else { return Ok(None) };
+    for entry in location.root.read_dir().map_err(io_error("list", &location.root))? {
+        let name = entry.map_err(io_error("list", &location.root))?.file_name();
+        let Some(pool) = name.to_str().and_then(|name| name.parse::<PoolName>().ok()) else { continue };
+        let path = Paths::new(&location.root, &pool).catalog();
+        // One that comes or goes right now is no reason to fail.
+        let Ok(Some(catalog)) = Catalog::open(&path) else { continue };
+        let Some(record) = catalog.pool()? else { continue };
+        let has = |member: &Member| member.identity == *identity;
+        if pool != location.name && record.backing.members().any(|(_, member)| has(member)) {
+            return Ok(Some(pool.to_string()));
+        }
+    }
+    Ok(None)
+}

@@ -1,0 +1,145 @@
+//! Pools on block devices.
+
+use super::kills::killed_everywhere;
+use super::machine::Machine;
+use crate::pool::{PoolError, SetUp, Wanted};
+use crate::units::Bytes;
+
+#[test]
+fn a_pool_on_disks_is_found_again_whatever_they_are_called() {
+    let machine = Machine::on_disks();
+    machine.set_up().expect("set up");
+    machine.import("one", &["a"]).expect("imported");
+    machine.create("web").expect("created");
+    machine.reboot();
+    let (data, metadata) = machine.disk_nodes();
+    for node in [&data, &metadata] {
+        let disk = machine.disks.unplug(node);
+        let name = node.with_extension("renamed");
+        std::fs::rename(node, &name).expect("renamed");
+        machine.disks.plug(crate::backing::block::BlockDevice { node: name.clone(), name, ..disk });
+    }
+    machine.pool().activate().expect("activated");
+    assert!(machine.containers().contains("web"));
+}
+
+#[test]
+fn a_disk_that_is_missing_is_named_and_nothing_else_is_taken_for_it() {
+    let machine = Machine::on_disks();
+    machine.set_up().expect("set up");
+    machine.reboot();
+    let (data, _) = machine.disk_nodes();
+    let disk = machine.disks.unplug(&data);
+    // Another one in its place, by name.
+    machine.disks.plug(crate::backing::block::BlockDevice { identity: None, ..disk.clone() });
+    match machine.pool().activate() {
+        Err(PoolError::PartMissing { name, identity, .. }) => {
+            assert_eq!((name, Some(identity)), (data, disk.identity));
+        }
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(machine.host.dm.list().expect("listed"), []);
+}
+
+#[test]
+fn a_disk_of_another_pool_or_with_an_old_one_on_it_is_not_taken() {
+    let machine = Machine::on_disks();
+    machine.set_up().expect("set up");
+    machine.write_superblock();
+    let mut other = machine.request();
+    other.location.name = "other".parse().expect("a name");
+    assert!(matches!(other.run(&machine.host), Err(PoolError::UsedByPool { .. })));
+    // Even if its catalog is somewhere else.
+    other.location.root = machine.location.root.join("elsewhere");
+    let (_, metadata) = machine.disk_nodes();
+    match other.run(&machine.host) {
+        Err(PoolError::Obstacles { device, .. }) => assert_eq!(device, metadata),
+        result => panic!("{:?}", result.map(|(_, done)| done)),
+    }
+    assert!(!other.location.paths().directory().exists());
+}
+
+#[test]
+fn one_disk_is_not_taken_for_both_parts() {
+    let machine = Machine::on_disks();
+    let mut request = machine.request();
+    let (data, _) = machine.disk_nodes();
+    request.wanted = Wanted::Devices { data: data.clone(), metadata: Some(data) };
+    assert!(matches!(request.run(&machine.host), Err(PoolError::SameDevice(_))));
+}
+
+#[test]
+fn what_is_to_be_wiped_must_be_for_the_pool() {
+    let machine = Machine::on_disks();
+    let mut request = machine.request();
+    request.wipe = vec![machine.disks.add("photographs", Bytes::mib(8))];
+    assert!(matches!(request.run(&machine.host), Err(PoolError::WipeOfStranger(_))));
+    assert!(!machine.location.paths().directory().exists());
+}
+
+#[test]
+fn metadata_with_something_unknown_on_it_is_not_formatted() {
+    let machine = Machine::on_disks();
+    let (_, metadata) = machine.disk_nodes();
+    std::os::unix::fs::FileExt::write_all_at(
+        &std::fs::File::options().write(true).open(&metadata).expect("there"),
+        b"precious",
+        100,
+    )
+    .expect("written");
+    let mut request = machine.request();
+    assert!(matches!(request.run(&machine.host), Err(PoolError::NotBlank(_))));
+    assert_eq!(&std::fs::read(&metadata).expect("read")[100..108], b"precious");
+    request.wipe = vec![metadata];
+    assert!(matches!(request.run(&machine.host), Ok((_, SetUp::New))));
+}
+
+#[test]
+fn a_destroyed_pool_leaves_its_disks_as_blank_as_they_were_given() {
+    let machine = Machine::on_disks();
+    for _ in 0..2 {
+        assert_eq!(machine.set_up().expect("set up"), SetUp::New);
+        machine.write_superblock();
+        machine.location.destroy(&machine.host).expect("destroyed");
+    }
+}
+
+#[test]
+fn a_setup_on_disks_that_is_killed_anywhere_is_finished_or_cleared_by_the_next() {
+    killed_everywhere(
+        Machine::on_disks,
+        |machine| machine.set_up().map(drop),
+        |machine, context| {
+            machine.write_superblock();
+            let done = machine.set_up().unwrap_or_else(|error| panic!("{context}: {error}"));
+            assert!(matches!(done, SetUp::New | SetUp::Already | SetUp::Activated), "{context}");
+            machine.assert_in_order(context);
+            machine.import("one", &["a"]).unwrap_or_else(|error| panic!("{context}: {error}"));
+        },
+    );
+}
+
+#[test]
+fn a_destroy_on_disks_that_is_killed_anywhere_is_finished_by_the_next() {
+    let prepare = || {
+        let machine = Machine::on_disks();
+        machine.set_up().expect("set up");
+        machine.write_superblock();
+        machine
+    };
+    killed_everywhere(
+        prepare,
+        |machine| machine.location.destroy(&machine.host),
+        |machine, context| {
+            match machine.location.destroy(&machine.host) {
+                Ok(()) | Err(PoolError::Absent { .. }) => {}
+                Err(error) => panic!("{context}: {error}"),
+            }
+            assert_eq!(
+                machine.set_up().unwrap_or_else(|error| panic!("{context}: {error}")),
+                SetUp::New,
+                "{context}"
+            );
+        },
+    );
+}
