@@ -8,7 +8,7 @@ use std::time::Duration;
 use lvm::LvId;
 
 use super::error::{Found, Hint};
-use super::find::topmost;
+use super::find::{find, topmost};
 use super::identity::Identity;
 use super::sysfs::{SysBlock, io_error};
 use super::{BlockDevice, BlockError, udev};
@@ -38,6 +38,22 @@ pub(super) fn describe(device: &SysBlock, identity: Option<Identity>) -> Result<
     })
 }
 
+/// The device that somebody looked at, unless it is gone and its number is nobody's or another's.
+pub(super) fn still_there(known: &BlockDevice) -> Result<SysBlock, BlockError> {
+    let replaced = || BlockError::Replaced { device: known.name.clone() };
+    let device = match SysBlock::of(known.number) {
+        Err(BlockError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+            return Err(replaced());
+        }
+        device => device?,
+    };
+    let has_identity = match &known.identity {
+        Some(identity) => find(identity)?.is_some_and(|found| found.number == known.number),
+        None => true,
+    };
+    if has_identity && device.size()? == known.size { Ok(device) } else { Err(replaced()) }
+}
+
 fn number_of(path: &Path) -> Result<DeviceNumber, BlockError> {
     let metadata = match path.metadata() {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -61,9 +77,8 @@ fn identity_of(device: &SysBlock) -> Result<Option<Identity>, BlockError> {
     if !udev::is_running() {
         return Ok(device.dm_uuid().map(Identity::DmUuid));
     }
-    let links = match udev::links_of(device)? {
-        Some(links) => links,
-        None => udev::wait_until_finished(device, FRESH)?.unwrap_or_default(),
+    let Some(links) = udev::links_when_finished(device, FRESH)? else {
+        return Err(BlockError::Unfinished { device: device.node(), waited: FRESH });
     };
     let number = device.number()?;
     for identity in Identity::of_links(&links) {
