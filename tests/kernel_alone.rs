@@ -12,9 +12,12 @@ mod tools;
 use std::ffi::OsStr;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::process::ExitStatusExt;
-use std::process::Command;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+use thinpool::backing::block::{BlockDevices, Identity, SystemBlockDevices};
 
 use support::{Bench, SMALL, ok, run};
 use tools::{GUARD, spawn, wait_for};
@@ -108,6 +111,77 @@ fn without_udevd_nodes_come_and_go_all_the_same() {
     live(&bench, &[]);
     drop(down);
     assert_eq!(bench.status()["host"]["udev_sync"], true);
+}
+
+/// A device-mapper device with its name for a uuid, which `dmsetup` makes, waiting for udev if there is one.
+struct ByHand {
+    name: &'static str,
+    making: Child,
+}
+
+impl ByHand {
+    fn new(name: &'static str) -> Self {
+        let create = ["create", name, "--uuid", name, "--table", "0 2048 zero"];
+        let making = Command::new("dmsetup").args(create).spawn().expect("started");
+        let made = Self { name, making };
+        wait_for("a device", || run(&mut made.info("tables_loaded")).out.trim() == "Live");
+        made
+    }
+
+    fn info(&self, column: &str) -> Command {
+        let mut command = Command::new("dmsetup");
+        command.args(["info", "-c", "--noheadings", "-o", column, self.name]);
+        command
+    }
+
+    /// The kernel's node, which is there before udev's.
+    fn node(&self) -> PathBuf {
+        Path::new("/dev").join(ok(&mut self.info("blkdevname")).trim())
+    }
+
+    fn made(&mut self) {
+        assert!(self.making.wait().expect("waited").success());
+    }
+}
+
+impl Drop for ByHand {
+    fn drop(&mut self) {
+        let _ = self.making.kill();
+        let _ = self.making.wait();
+        run(Command::new("dmsetup").args(["remove", "--retry", self.name]));
+    }
+}
+
+#[test]
+fn without_udevd_a_device_is_known_by_its_device_mapper_uuid() {
+    let _alone = Alone::new();
+    let _down = NoUdev::stopped();
+    let made = ByHand::new("test-by-hand");
+    let device = SystemBlockDevices.look(&made.node()).expect("a device");
+    let identity = Identity::DmUuid("test-by-hand".to_owned());
+    assert_eq!(device.identity.as_ref(), Some(&identity));
+    assert_eq!(SystemBlockDevices.find(&identity).expect("found"), Some(device));
+    // Nobody would tell, so nothing is waited for.
+    let nobody = Identity::DmUuid("test-nobody".to_owned());
+    let hours = Duration::from_secs(100_000);
+    assert_eq!(SystemBlockDevices.wait_for(&nobody, hours).expect("looked for"), None);
+    assert_eq!(SystemBlockDevices.find(&Identity::PartUuid("0-01".to_owned())).expect("looked for"), None);
+}
+
+#[test]
+fn a_device_that_udevd_hasnt_finished_with_is_not_there_yet() {
+    let _alone = Alone::new();
+    let down = NoUdev::hanging();
+    let mut made = ByHand::new("test-unfinished");
+    let identity = Identity::DmUuid("test-unfinished".to_owned());
+    assert_eq!(SystemBlockDevices.wait_for(&identity, Duration::from_millis(200)).expect("waited"), None);
+    let error = SystemBlockDevices.look(&made.node()).expect_err("unfinished").to_string();
+    assert!(error.contains("udevd hang"), "{error}");
+    drop(down);
+    made.made();
+    let found = SystemBlockDevices.wait_for(&identity, GUARD).expect("waited").expect("found");
+    assert_eq!(found.node, made.node());
+    assert_eq!(SystemBlockDevices.look(&made.node()).expect("a device"), found);
 }
 
 #[test]

@@ -111,7 +111,8 @@ impl Disk {
 
     /// All that is on it.
     fn content(&self) -> Vec<u8> {
-        sh("sync");
+        let node = self.node.display();
+        sh(&format!("sync {node} $(ls {node}p* 2>/dev/null)"));
         std::fs::read(self.file()).expect("the file")
     }
 
@@ -413,14 +414,30 @@ fn a_device_that_comes_late_is_waited_for_and_one_that_never_comes_is_given_up()
 }
 
 #[test]
-fn a_disk_in_the_place_of_another_is_not_wiped() {
-    let disk = Disk::partitioned(0x58);
-    let device = System.look(&disk.partition()).expect("a partition");
-    let other = Disk::partitioned(0x59);
-    let (node, before) = (disk.node.display(), other.content());
-    sh(&format!("losetup --detach {0}; losetup --detach {node}; udevadm settle", other.node.display()));
-    sh(&format!("losetup --partscan {node} {}; udevadm settle", other.file().display()));
-    let error = System.wipe(&device).expect_err("another one");
-    assert!(matches!(error, BlockError::Replaced { .. }), "{error}");
-    assert!(other.content() == before);
+fn a_device_in_the_place_of_another_is_not_wiped() {
+    let mut disk = Disk::partitioned(0x58);
+    // The same number for both, whatever else is going on.
+    let major = sh("awk '$2 == \"device-mapper\" { print $1 }' /proc/devices");
+    let minor = 1000 + unique_number();
+    let (first, second) = (unique("t"), unique("t"));
+    let create = |name: &str| {
+        let table = format!("0 2048 linear {} 0", disk.node.display());
+        format!("dmsetup create {name} --uuid TEST-{name} --major {major} --minor {minor} --table '{table}'")
+    };
+    let (create_first, create_second) = (create(&first), create(&second));
+    disk.make(&create_first, &format!("dmsetup remove --retry {first}"));
+    let device = System.look(&Path::new("/dev/mapper").join(&first)).expect("a device");
+    assert_eq!(device.identity, Some(Identity::DmUuid(format!("TEST-{first}"))));
+    let before = disk.content();
+    let is_refused = || {
+        let error = System.wipe(&device).expect_err("it isn't there");
+        assert!(matches!(error, BlockError::Replaced { .. }), "{error}");
+        let error = System.obstacles(&device).expect_err("it isn't there");
+        assert!(matches!(error, BlockError::Replaced { .. }), "{error}");
+    };
+    sh(&format!("dmsetup remove --retry {first}; udevadm settle"));
+    is_refused();
+    disk.make(&create_second, &format!("dmsetup remove --retry {second}"));
+    is_refused();
+    assert!(disk.content() == before);
 }

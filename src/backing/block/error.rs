@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use lvm::{LvId, RunError, Signature};
 use thiserror::Error;
@@ -48,6 +49,17 @@ pub enum BlockError {
         /// Why it failed.
         source: io::Error,
     },
+    /// udev doesn't come to an end with a device.
+    #[error(
+        "waited {waited:?} for udev to finish with {}, in vain; does udevd hang? (`systemctl status systemd-udevd`)",
+        device.display()
+    )]
+    Unfinished {
+        /// The device.
+        device: PathBuf,
+        /// How long was waited.
+        waited: Duration,
+    },
     /// Several devices have one identity.
     #[error(
         "{} have the same {identity}, and only one of them can be meant; take the others away (the copy of a disk?), or \
@@ -77,10 +89,10 @@ pub enum BlockError {
         /// Who uses it.
         obstacles: Vec<Obstacle>,
     },
-    /// Another device has taken the place of the one that was looked at.
-    #[error("{} is not the device any more that it was a moment ago; nothing was changed on it", device.display())]
+    /// The device that was looked at is gone, and another one may have taken its place.
+    #[error("{} was taken away, or is another device by now; nothing was changed on it", device.display())]
     Replaced {
-        /// The name of both.
+        /// Its name, then.
         device: PathBuf,
     },
     /// Wiping didn't help.

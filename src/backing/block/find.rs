@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::identity::Identity;
 use super::look::describe;
-use super::sysfs::SysBlock;
+use super::sysfs::{SysBlock, unless_gone};
 use super::{BlockDevice, BlockError, udev};
 use crate::dm::DeviceNumber;
 
@@ -14,7 +14,7 @@ pub(super) fn find(identity: &Identity) -> Result<Option<BlockDevice>, BlockErro
     let found = topmost(found)?;
     match found.as_slice() {
         [] => Ok(None),
-        [device] => describe(device, Some(identity.clone())).map(Some),
+        [device] => unless_gone(describe(device, Some(identity.clone()))),
         several => Err(BlockError::Ambiguous {
             identity: identity.clone(),
             devices: several.iter().map(SysBlock::node).collect(),
@@ -53,7 +53,10 @@ fn without_udev(identity: &Identity) -> Result<Vec<SysBlock>, BlockError> {
 
 /// The device that a link leads to; none if the link isn't there, or leads nowhere.
 fn device_at(link: &Path) -> Result<Option<SysBlock>, BlockError> {
-    DeviceNumber::of(link).ok().map(SysBlock::of).transpose()
+    match DeviceNumber::of(link) {
+        Ok(number) => unless_gone(SysBlock::of(number)),
+        Err(_) => Ok(None),
+    }
 }
 
 /// Of devices that claim the same link, those that no other of them lies on. A multipath device and its paths, an array

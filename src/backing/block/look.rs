@@ -1,16 +1,16 @@
 //! From a path to a device.
 
 use std::io;
-use std::os::unix::fs::FileTypeExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use lvm::LvId;
 
 use super::error::{Found, Hint};
-use super::find::topmost;
+use super::find::{find, topmost};
 use super::identity::Identity;
-use super::sysfs::{SysBlock, io_error};
+use super::sysfs::{SysBlock, io_error, unless_gone};
 use super::{BlockDevice, BlockError, udev};
 use crate::dm::DeviceNumber;
 
@@ -38,6 +38,17 @@ pub(super) fn describe(device: &SysBlock, identity: Option<Identity>) -> Result<
     })
 }
 
+/// The device that somebody looked at, unless it is gone and its number is nobody's or another's.
+pub(super) fn still_there(known: &BlockDevice) -> Result<SysBlock, BlockError> {
+    let replaced = || BlockError::Replaced { device: known.name.clone() };
+    let device = unless_gone(SysBlock::of(known.number))?.ok_or_else(replaced)?;
+    let has_identity = match &known.identity {
+        Some(identity) => find(identity)?.is_some_and(|found| found.number == known.number),
+        None => true,
+    };
+    if has_identity && device.size()? == known.size { Ok(device) } else { Err(replaced()) }
+}
+
 fn number_of(path: &Path) -> Result<DeviceNumber, BlockError> {
     let metadata = match path.metadata() {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -46,11 +57,13 @@ fn number_of(path: &Path) -> Result<DeviceNumber, BlockError> {
         metadata => metadata.map_err(io_error("look at", path))?,
     };
     let kind = metadata.file_type();
-    let found = match () {
-        () if kind.is_block_device() => return DeviceNumber::of(path).map_err(io_error("look at", path)),
-        () if kind.is_file() => Found::File,
-        () if kind.is_dir() => Found::Directory,
-        () => Found::Other,
+    if kind.is_block_device() {
+        return Ok(DeviceNumber::from_dev(metadata.rdev()));
+    }
+    let found = match (kind.is_file(), kind.is_dir()) {
+        (true, _) => Found::File,
+        (_, true) => Found::Directory,
+        _ => Found::Other,
     };
     Err(BlockError::NotABlockDevice { path: path.to_owned(), found })
 }
@@ -61,9 +74,8 @@ fn identity_of(device: &SysBlock) -> Result<Option<Identity>, BlockError> {
     if !udev::is_running() {
         return Ok(device.dm_uuid().map(Identity::DmUuid));
     }
-    let links = match udev::links_of(device)? {
-        Some(links) => links,
-        None => udev::wait_until_finished(device, FRESH)?.unwrap_or_default(),
+    let Some(links) = udev::links_when_finished(device, FRESH)? else {
+        return Err(BlockError::Unfinished { device: device.node(), waited: FRESH });
     };
     let number = device.number()?;
     for identity in Identity::of_links(&links) {

@@ -5,15 +5,14 @@ use std::io;
 
 use lvm::Wipefs;
 
-use super::look::describe;
-use super::sysfs::SysBlock;
+use super::look::{describe, still_there};
 use super::usage::{open, with_relatives};
 use super::{BlockDevice, BlockError, Obstacle};
 use crate::dm::{Superblock, SuperblockError};
 
 /// What is on the device and on its partitions. What is elsewhere on a partition's disk doesn't matter.
 pub(super) fn on(device: &BlockDevice) -> Result<Vec<Obstacle>, BlockError> {
-    let itself = SysBlock::of(device.number)?;
+    let itself = still_there(device)?;
     let disk = itself.disk();
     let wipefs = Wipefs::find()?;
     let (mut pools, mut signatures) = (Vec::new(), Vec::new());

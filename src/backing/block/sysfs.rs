@@ -5,6 +5,8 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use nix::errno::Errno;
+
 use super::BlockError;
 use crate::dm::DeviceNumber;
 use crate::units::{Bytes, Sectors};
@@ -89,7 +91,8 @@ impl SysBlock {
 
     /// The partitions of a disk.
     pub(super) fn partitions(&self) -> Result<Vec<Self>, BlockError> {
-        let entries = self.folder.read_dir().map_err(io_error("list", &self.folder))?;
+        let entries = self.folder.read_dir().map_err(io_error("list", &self.folder));
+        let Some(entries) = unless_gone(entries)? else { return Ok(Vec::new()) };
         let mut found = Vec::new();
         for entry in entries {
             let entry = Self { folder: entry.map_err(io_error("list", &self.folder))?.path() };
@@ -122,21 +125,25 @@ impl SysBlock {
 
 /// The devices that a folder of links leads to. One that vanishes meanwhile is not there.
 fn linked(folder: &Path) -> Result<Vec<SysBlock>, BlockError> {
-    let entries = match folder.read_dir() {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        entries => entries.map_err(io_error("list", folder))?,
-    };
+    let entries = unless_gone(folder.read_dir().map_err(io_error("list", folder)))?;
+    let Some(entries) = entries else { return Ok(Vec::new()) };
     let mut found = Vec::new();
     for entry in entries {
         let link = entry.map_err(io_error("list", folder))?.path();
-        match link.canonicalize() {
-            Ok(folder) => found.push(SysBlock { folder }),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(io_error("look up", &link)(error)),
-        }
+        let folder = unless_gone(link.canonicalize().map_err(io_error("look up", &link)))?;
+        found.extend(folder.map(|folder| SysBlock { folder }));
     }
     found.sort_by(|one, other| one.folder.cmp(&other.folder));
     Ok(found)
+}
+
+/// A device may go while it is looked at: then the kernel has no file of it any more, or ends the one that is open.
+pub(super) fn unless_gone<T>(result: Result<T, BlockError>) -> Result<Option<T>, BlockError> {
+    let gone = [Errno::ENOENT, Errno::ENODEV].map(|errno| Some(errno as i32));
+    match result {
+        Err(BlockError::Io { source, .. }) if gone.contains(&source.raw_os_error()) => Ok(None),
+        result => result.map(Some),
+    }
 }
 
 pub(super) fn io_error(action: &'static str, device: &Path) -> impl FnOnce(io::Error) -> BlockError {

@@ -55,10 +55,13 @@ pub(super) fn wait_for<T>(
 }
 
 /// The links that a device claims, once udev has finished with it. `None` if that takes longer than this.
-pub(super) fn wait_until_finished(
+pub(super) fn links_when_finished(
     device: &SysBlock,
     patience: Duration,
 ) -> Result<Option<Vec<PathBuf>>, BlockError> {
+    if let Some(links) = links_of(device)? {
+        return Ok(Some(links));
+    }
     let is_it = |event: &Device| event.syspath() == Some(device.folder());
     look_at_events(is_it, patience, || links_of(device))
 }

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 use nix::libc;
 
-use super::look::split_lv;
+use super::look::{split_lv, still_there};
 use super::sysfs::{SysBlock, io_error};
 use super::{BlockDevice, BlockError, Obstacle};
 use crate::dm::DeviceNumber;
@@ -18,7 +18,7 @@ use crate::fs::{mounts_of, unescape};
 
 /// Everything that uses the device or a part of it, or the disk that it is a partition of, and whether it is read-only.
 pub(super) fn of(device: &BlockDevice) -> Result<Vec<Obstacle>, BlockError> {
-    let itself = SysBlock::of(device.number)?;
+    let itself = still_there(device)?;
     let mut found = named_users(device, &itself)?;
     if found.is_empty() && is_claimed(device)? {
         found.push(Obstacle::Busy { device: device.name.clone() });

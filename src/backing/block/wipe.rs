@@ -9,10 +9,9 @@ use lvm::Wipefs;
 use nix::errno::Errno;
 use nix::libc;
 
-use super::find::find;
-use super::look::look;
+use super::look::still_there;
 use super::signatures::thin_pool;
-use super::sysfs::{SysBlock, io_error};
+use super::sysfs::io_error;
 use super::usage::{self, is_busy, open};
 use super::{BlockDevice, BlockError, Obstacle};
 use crate::dm::SUPERBLOCK_SIZE;
@@ -26,7 +25,8 @@ pub(super) fn wipe(device: &BlockDevice) -> Result<(), BlockError> {
         return Err(BlockError::InUse { device: device.name.clone(), obstacles: users });
     }
     let claimed = claim(device)?;
-    make_sure_it_is(device)?;
+    // Now that it can't go away any more.
+    still_there(device)?;
     wipefs.wipe_claimed(&device.node)?;
     zero_start(&claimed, device)?;
     forget_partitions(&claimed, device)?;
@@ -45,18 +45,6 @@ fn claim(device: &BlockDevice) -> Result<File, BlockError> {
     }
 }
 
-/// Makes sure, now that it can't go away any more, that no other device has got its number since somebody looked.
-fn make_sure_it_is(device: &BlockDevice) -> Result<(), BlockError> {
-    let known = match &device.identity {
-        Some(identity) => find(identity)?,
-        None => Some(look(&device.node)?),
-    };
-    if known.is_some_and(|known| (known.number, known.size) == (device.number, device.size)) {
-        return Ok(());
-    }
-    Err(BlockError::Replaced { device: device.name.clone() })
-}
-
 fn zero_start(claimed: &File, device: &BlockDevice) -> Result<(), BlockError> {
     let length = usize::try_from(device.size.0).unwrap_or(usize::MAX).min(SUPERBLOCK_SIZE);
     claimed
@@ -67,7 +55,7 @@ fn zero_start(claimed: &File, device: &BlockDevice) -> Result<(), BlockError> {
 
 /// Lets the kernel look for partitions again where it knows some, whose table is gone now.
 fn forget_partitions(claimed: &File, device: &BlockDevice) -> Result<(), BlockError> {
-    if SysBlock::of(device.number)?.partitions()?.is_empty() {
+    if still_there(device)?.partitions()?.is_empty() {
         return Ok(());
     }
     // SAFETY: BLKRRPART takes no argument.
