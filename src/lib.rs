@@ -13,4 +13,5 @@ pub mod fs;
 pub mod image;
 pub mod pool;
 pub mod report;
+pub mod thin_tools;
 pub mod units;

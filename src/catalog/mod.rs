@@ -24,7 +24,7 @@ pub use devices::{Counts, Device, DeviceKind, DeviceState};
 pub use error::CatalogError;
 pub use images::{Image, Layer};
 pub use intent::{Action, Intent};
-pub use pool::{Policy, PoolRecord, PoolState};
+pub use pool::{MetadataCheck, Policy, PoolRecord, PoolState};
 
 /// How long a statement may wait for another process's statement. Locks of the pool keep writers apart; this
 /// only bounds what they can't see, such as somebody's `sqlite3` on the file.

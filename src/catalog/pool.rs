@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::{Catalog, CatalogError, Durability};
 use crate::backing::Backing;
 use crate::fs::FileSystem;
+use crate::thin_tools::Checked;
 use crate::units::{BlockSize, Bytes, Percent, TransactionId};
 
 /// A pool as it was set up.
@@ -26,6 +27,17 @@ pub struct PoolRecord {
     pub policy: Policy,
     /// Whether it was deactivated in order since it was last active: then its metadata is as the kernel left it.
     pub clean: bool,
+}
+
+/// A check of a pool's metadata before it was loaded.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MetadataCheck {
+    /// When, in seconds since 1970.
+    pub at: i64,
+    /// Whether the pool had been put to rest in order.
+    pub clean: bool,
+    /// What came out.
+    pub checked: Checked,
 }
 
 /// How far a pool's life has come.
@@ -123,6 +135,24 @@ impl Catalog {
         self.change(Durability::Synced, |transaction| {
             let values = [json(backing)?, json(policy)?];
             transaction.execute("UPDATE pool SET backing = ?1, policy = ?2", values).map(drop)
+        })
+    }
+
+    /// What the last check of the metadata came to.
+    pub fn metadata_check(&self) -> Result<Option<MetadataCheck>, CatalogError> {
+        self.read(|connection| {
+            let checked = connection.query_row("SELECT checked FROM pool", [], |row| {
+                let known = row.get::<_, Option<String>>("checked")?;
+                known.map(|_| from_json(row, "checked")).transpose()
+            });
+            checked.optional().map(Option::flatten)
+        })
+    }
+
+    /// Records what a check of the metadata came to. A power cut may lose it: then the next activation checks again.
+    pub fn set_metadata_check(&mut self, check: &MetadataCheck) -> Result<(), CatalogError> {
+        self.change(Durability::Ordered, |transaction| {
+            transaction.execute("UPDATE pool SET checked = ?1", [json(check)?]).map(drop)
         })
     }
 

@@ -1,12 +1,12 @@
 //! `thinpool activate` and `thinpool deactivate`
 
 use super::{CliError, Context, exit, output};
-use crate::pool::{Activated, Deactivated, Pool};
+use crate::pool::{Activated, Checking, Deactivated, Pool};
 
 pub(super) fn activate(context: &Context) -> Result<u8, CliError> {
     let host = context.host()?;
     let mut pool = Pool::open(&host, &context.location())?;
-    let (told, code) = match pool.activate()? {
+    let (told, code) = match pool.activate(Checking::AsNeeded)? {
         Activated::Now => ("is active.", exit::DONE),
         Activated::Already => ("is active already; nothing to do.", exit::DONE),
         Activated::Unchangeable => {

@@ -102,10 +102,11 @@ fn of_pool(error: &PoolError) -> u8 {
         | PoolError::BlockSizeMismatch { .. }
         | PoolError::Superblock { .. }
         | PoolError::PartTooShort { .. }
+        | PoolError::MetadataDamaged { .. }
         | PoolError::UsedByPool { .. }
         | PoolError::NotBlank(_)
         | PoolError::NoIdentity(_)
-        | PoolError::NotAThinPool(_)
+        | PoolError::NotAThinPool { .. }
         | PoolError::ExistingInUse { .. }
         | PoolError::LoopFile(_)
         | PoolError::NameTaken { .. }

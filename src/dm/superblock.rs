@@ -8,7 +8,7 @@ use std::io::{self, Read};
 
 use thiserror::Error;
 
-use crate::units::{BlockSize, Sectors, TransactionId};
+use crate::units::{BlockSize, MetaBlocks, Sectors, TransactionId};
 
 /// Bytes of the superblock: one metadata block.
 pub const SUPERBLOCK_SIZE: usize = 4096;
@@ -30,6 +30,8 @@ pub struct Superblock {
     pub time: u32,
     /// Whether the kernel asks for a check before the pool may be written again.
     pub needs_check: bool,
+    /// How many blocks of metadata are in use.
+    pub metadata_used: MetaBlocks,
 }
 
 /// What is wrong with a superblock.
@@ -79,6 +81,7 @@ impl Superblock {
         block[32..40].copy_from_slice(&MAGIC.to_le_bytes());
         block[44..48].copy_from_slice(&self.time.to_le_bytes());
         block[48..56].copy_from_slice(&self.transaction_id.0.to_le_bytes());
+        block[200..208].copy_from_slice(&self.metadata_used.0.to_le_bytes());
         let sectors = self.block_size.sectors().0.to_le_bytes();
         block[336..340].copy_from_slice(&sectors[..4]);
         let sum = checksum(&block[4..]);
@@ -105,6 +108,8 @@ impl Superblock {
             block_size: block_size.map_err(|_| SuperblockError::BlockSize(sectors))?,
             time: le32(block, 44),
             needs_check: le32(block, 4) & 1 != 0,
+            // The second number of `struct disk_sm_root`, in the root of the metadata's space map.
+            metadata_used: MetaBlocks(le64(block, 200)),
         })
     }
 }

@@ -1,7 +1,7 @@
 //! Bringing a pool that exists to life, and putting it to rest.
 
 use super::lock::Lock;
-use super::{Pool, PoolError};
+use super::{Checking, Pool, PoolError};
 use crate::backing::{Attached, Backing, Part};
 use crate::catalog::{Catalog, PoolRecord};
 use crate::dm::{
@@ -31,17 +31,17 @@ pub enum Deactivated {
 }
 
 impl Pool<'_> {
-    /// Makes the pool active, after making sure that its metadata is really there.
-    pub fn activate(&mut self) -> Result<Activated, PoolError> {
+    /// Makes the pool active, after making sure that its metadata is really there and sound.
+    pub fn activate(&mut self, checking: Checking) -> Result<Activated, PoolError> {
         let _life = self.life()?;
-        let activated = self.activate_under_lock()?;
+        let activated = self.activate_under_lock(checking)?;
         if activated != Activated::Unchangeable {
             self.reap()?;
         }
         Ok(activated)
     }
 
-    pub(super) fn activate_under_lock(&mut self) -> Result<Activated, PoolError> {
+    pub(super) fn activate_under_lock(&mut self, checking: Checking) -> Result<Activated, PoolError> {
         match self.active()? {
             Some(info) if info.live && info.suspended => {
                 self.host.dm.resume(&self.device, Visibility::Internal)?;
@@ -56,9 +56,13 @@ impl Pool<'_> {
             None => {}
         }
         let (data, metadata) = (self.find_part(Part::Data)?, self.find_part(Part::Metadata)?);
-        self.check_superblock(metadata.path())?;
+        let superblock = self.check_superblock(metadata.path())?;
+        if checking == Checking::AsNeeded {
+            self.check_metadata(metadata.path(), &superblock)?;
+        }
         // Before anything is written: from here on, only a deactivation puts it to rest.
         self.catalog.set_clean(false)?;
+        self.record.clean = false;
         self.load(&self.attach(&data)?, &self.attach(&metadata)?)?;
         // Settling also tells whether the pool and its catalog belong together. If not, it is not left active.
         match self.change().map(drop) {
@@ -95,6 +99,7 @@ impl Pool<'_> {
         self.refuse_if_in_use()?;
         self.remove_nodes(Removal::Now)?;
         self.catalog.set_clean(true)?;
+        self.record.clean = true;
         self.catalog.fold()?;
         Ok(Deactivated::Now)
     }

@@ -109,6 +109,19 @@ pub enum PoolError {
         /// What is wrong with it.
         source: SuperblockError,
     },
+    /// The checker found damage.
+    #[error(
+        "the pool '{pool}' was not activated: its metadata on {} is damaged ({said}). Nothing was changed. Copy it before \
+         anything else, then repair the copy with thin_repair(8); `thinpool activate --no-check` loads it as it is", .metadata.display()
+    )]
+    MetadataDamaged {
+        /// The pool.
+        pool: String,
+        /// Where its metadata is.
+        metadata: PathBuf,
+        /// What the checker said.
+        said: String,
+    },
     /// A loop file or a device is not as large as it was.
     #[error("{path} has {found}, {expected} were expected; the pool was not activated")]
     PartTooShort {
@@ -192,13 +205,18 @@ pub enum PoolError {
     },
     /// The thin pool that was to be used isn't one, or not active.
     #[error(
-        "the thin pool {0} isn't active, and it is not this program's to activate (an LVM pool: `vgchange -ay`; any \
-         other: whoever made it)"
+        "there is no active thin pool {0}, and one that exists is for whoever made it to activate (an LVM pool: \
+         `vgchange -ay`)"
     )]
     ExistingNotActive(String),
     /// The device is no thin pool.
-    #[error("{0} is no thin pool (`dmsetup table {0}` shows what it is)")]
-    NotAThinPool(String),
+    #[error("{name} is no thin pool (`dmsetup table {name}` shows what it is){}", .meant.as_ref().map_or_else(String::new, |meant| format!("; {meant} is one")))]
+    NotAThinPool {
+        /// The device.
+        name: String,
+        /// The thin pool that LVM hides behind a device of this name.
+        meant: Option<String>,
+    },
     /// The thin pool that was to be used is somebody else's.
     #[error(
         "the thin pool {pool} is not empty: {whose}. Two managers of one pool would destroy each other's devices; give an empty one"
@@ -398,6 +416,9 @@ pub enum PoolError {
     /// LVM.
     #[error(transparent)]
     Lvm(#[from] lvm::LvmError),
+    /// A tool that could not be run.
+    #[error(transparent)]
+    Tool(#[from] lvm::RunError),
     /// Volumes of LVM.
     #[error(transparent)]
     Volumes(#[from] VolumesError),

@@ -8,6 +8,7 @@ use crate::backing::block::{BlockDevices, SystemBlockDevices};
 use crate::backing::{LoopDevices, SystemLoops};
 use crate::dm::{self, DeviceMapper, Kernel};
 use crate::fs::{FileSystems, SystemFileSystems};
+use crate::thin_tools::{MetadataChecker, ThinCheck};
 
 /// The things that a pool asks for anything outside its own directory.
 pub struct Host {
@@ -19,6 +20,8 @@ pub struct Host {
     pub blocks: Arc<dyn BlockDevices>,
     /// File systems.
     pub fs: Arc<dyn FileSystems>,
+    /// The checker of metadata.
+    pub checker: Arc<dyn MetadataChecker>,
 }
 
 impl Host {
@@ -29,6 +32,7 @@ impl Host {
             loops: Arc::new(SystemLoops),
             blocks: Arc::new(SystemBlockDevices),
             fs: Arc::new(SystemFileSystems),
+            checker: Arc::new(ThinCheck),
         })
     }
 

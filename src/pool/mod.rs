@@ -3,6 +3,7 @@
 mod activate;
 mod backing;
 mod change;
+mod check;
 mod container;
 mod destroy;
 mod device;
@@ -24,6 +25,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub use activate::{Activated, Deactivated};
+pub use check::Checking;
 pub use container::{ContainerStatus, NewContainer};
 pub use error::{Difference, PoolError};
 pub use host::Host;

@@ -104,6 +104,7 @@ impl Pool<'_> {
             deferred_deleted: counts.deleted,
             deferred_removal: policy.deferred_removal,
             deferred_deletion: policy.deferred_deletion,
+            metadata_check: self.catalog.metadata_check()?,
         })
     }
 
@@ -262,8 +263,11 @@ fn loop_file(path: &Path) -> LoopFile {
     }
 }
 
-/// The node of a block device, by the kernel's name for it.
+/// The node of a block device, by the kernel's name for it; of a device-mapper device by the name that people know.
 fn node(device: DeviceNumber) -> Option<PathBuf> {
+    if let Ok(name) = std::fs::read_to_string(format!("/sys/dev/block/{device}/dm/name")) {
+        return Some(Path::new("/dev/mapper").join(name.trim_end()));
+    }
     let link = std::fs::read_link(format!("/sys/dev/block/{device}")).ok()?;
     Some(Path::new("/dev").join(link.file_name()?))
 }

@@ -9,6 +9,7 @@ use std::time::SystemTime;
 use serde::Serialize;
 
 pub use self::problem::{Problem, Severity};
+use crate::catalog::MetadataCheck;
 use crate::dm::{Blocks, NoSpacePolicy};
 use crate::fs::FileSystem;
 use crate::units::{BlockSize, Bytes, DataBlocks, MetaBlocks, Percent, PoolName, TransactionId};
@@ -76,6 +77,8 @@ pub struct Known {
     pub deferred_removal: bool,
     /// Whether a device in use is deleted later.
     pub deferred_deletion: bool,
+    /// The last check of the metadata before it was loaded; none yet if the pool was never activated since its setup.
+    pub metadata_check: Option<MetadataCheck>,
 }
 
 /// What a pool lies on, as it was set up.
@@ -338,7 +341,7 @@ impl Status {
     #[must_use]
     pub fn verdict(&self) -> Verdict {
         let found = self.find();
-        let problems = self.problems.iter().chain(&found).filter(|p| **p != Problem::Inactive);
+        let problems = self.problems.iter().chain(&found).filter(|p| !p.is_inactivity());
         match (self.state, problems.map(Problem::severity).max()) {
             (State::Absent, _) => Verdict::Absent,
             (State::HalfSetUp, _) | (_, Some(Severity::Critical)) => Verdict::Failed,

@@ -6,12 +6,14 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use serde::Serialize;
 use serde::ser::{SerializeMap, Serializer};
 
+use crate::catalog::MetadataCheck;
 use crate::dm::NoSpacePolicy;
 use crate::fs::FileSystem;
 use crate::pool::status::{
     DeviceCounts, Discard, Figures, HostSupport, Known, LiesOn, Live, LoopFile, Mode, Problem, Space, State,
     Status, Verdict,
 };
+use crate::thin_tools::{Depth, Outcome};
 use crate::units::{BlockSize, Bytes, PoolName, TransactionId};
 
 /// The status as `thinpool status --json` prints it. A part that nobody could read is `null`.
@@ -43,6 +45,37 @@ struct Catalog<'a> {
     deferred_deleted_devices: u64,
     deferred_removal: bool,
     deferred_deletion: bool,
+    metadata_check: Option<CheckJson<'a>>,
+}
+
+#[derive(Debug, Serialize)]
+struct CheckJson<'a> {
+    at: i64,
+    after_clean_shutdown: bool,
+    depth: Depth,
+    outcome: &'static str,
+    said: Option<&'a str>,
+    seconds: f64,
+}
+
+impl<'a> From<&'a MetadataCheck> for CheckJson<'a> {
+    fn from(check: &'a MetadataCheck) -> Self {
+        let (outcome, said) = match &check.checked.outcome {
+            Outcome::Sound => ("sound", None),
+            Outcome::Leaks => ("leaks", None),
+            Outcome::Damaged { said } => ("damaged", Some(said.as_str())),
+            Outcome::Unfinished { .. } => ("unfinished", None),
+            Outcome::NoTool => ("no_tool", None),
+        };
+        Self {
+            at: check.at,
+            after_clean_shutdown: check.clean,
+            depth: check.checked.depth,
+            outcome,
+            said,
+            seconds: check.checked.took.as_secs_f64(),
+        }
+    }
 }
 
 #[derive(Debug, Serialize)]
@@ -101,6 +134,7 @@ impl<'a> From<&'a Known> for Catalog<'a> {
             deferred_deleted_devices: known.deferred_deleted,
             deferred_removal: known.deferred_removal,
             deferred_deletion: known.deferred_deletion,
+            metadata_check: known.metadata_check.as_ref().map(CheckJson::from),
         }
     }
 }

@@ -4,12 +4,14 @@ use std::path::PathBuf;
 use std::time::{Duration, UNIX_EPOCH};
 
 use crate::backing::Part;
+use crate::catalog::MetadataCheck;
 use crate::dm::{Blocks, NoSpacePolicy};
 use crate::fs::FileSystem;
 use crate::pool::status::{
     DeviceCounts, Discard, Figures, HostSupport, Known, KnownDevice, LiesOn, Live, LoopFile, LoopFiles, Mode,
     Problem, State, Status,
 };
+use crate::thin_tools::{Checked, Depth, Outcome};
 use crate::units::{BlockSize, Bytes, DataBlocks, MetaBlocks, Percent, TransactionId};
 
 /// What Docker 20.10 was captured with: two disks of 8 GiB.
@@ -107,6 +109,10 @@ pub(super) fn every_status() -> Vec<Status> {
         Problem::LoopFileShort { path: path(), expected: total, found: free },
         Problem::DeviceMissing { part: Part::Data, name: path(), identity: "serial number x".to_owned() },
         Problem::DeviceShort { part: Part::Metadata, name: path(), expected: total, found: free },
+        Problem::MetadataDamaged { said: "bad checksum".to_owned() },
+        Problem::MetadataLeaks,
+        Problem::NotChecked { after_crash: true, limit: Some(Duration::from_secs(30)) },
+        Problem::NotChecked { after_crash: false, limit: None },
         Problem::ThinPoolMissing { name: "vg-pool".to_owned() },
         Problem::Suspended,
         Problem::HostNearlyFull { path: path(), available },
@@ -153,6 +159,15 @@ fn known() -> Known {
         deferred_deleted: 1,
         deferred_removal: true,
         deferred_deletion: true,
+        metadata_check: Some(MetadataCheck {
+            at: 1_700_000_000,
+            clean: true,
+            checked: Checked {
+                depth: Depth::Quick,
+                outcome: Outcome::Sound,
+                took: Duration::from_millis(120),
+            },
+        }),
     }
 }
 

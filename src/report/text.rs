@@ -2,7 +2,9 @@
 
 use super::docker::{docker_rows, from_catalog, no_figures, size};
 use super::row::{Row, print_rows};
+use crate::catalog::MetadataCheck;
 use crate::pool::status::{DeviceCounts, KnownDevice, LiesOn, LoopFile, Problem, State, Status};
+use crate::thin_tools::{Depth, Outcome};
 use crate::units::Bytes;
 
 /// The whole text of `thinpool status`.
@@ -33,6 +35,9 @@ fn ours(status: &Status) -> Vec<Row> {
         Row::new("Devices", from_catalog(status, |known| devices(known.devices))),
         Row::new("Low Water Mark", low_water(status)),
     ];
+    if let Some(check) = status.known.as_ref().and_then(|known| known.metadata_check.as_ref()) {
+        rows.push(Row::new("Metadata Check", metadata_check(check)));
+    }
     // Loop files have a row of their own.
     if let Some(known) = status.known.as_ref().filter(|known| known.lies_on != LiesOn::LoopFiles) {
         rows.push(Row::new("Lies On", lies_on(&known.lies_on)));
@@ -68,6 +73,22 @@ fn low_water(status: &Status) -> String {
     }
 }
 
+fn metadata_check(check: &MetadataCheck) -> String {
+    let depth = match check.checked.depth {
+        Depth::Quick => "quick",
+        Depth::Full => "full",
+    };
+    let outcome = match &check.checked.outcome {
+        Outcome::Sound => "sound",
+        Outcome::Leaks => "sound but for leaked blocks",
+        Outcome::Damaged { .. } => "damaged",
+        Outcome::Unfinished { .. } => "not finished",
+        Outcome::NoTool => "not done",
+    };
+    let after = if check.clean { "a clean shutdown" } else { "an unclean one" };
+    format!("{outcome} ({depth}, after {after}, {:.1} s)", check.checked.took.as_secs_f32())
+}
+
 fn lies_on(what: &LiesOn) -> String {
     match what {
         LiesOn::LoopFiles => "loop files".to_owned(),
@@ -85,10 +106,7 @@ fn lies_on(what: &LiesOn) -> String {
 }
 
 fn known_device(device: Option<&KnownDevice>) -> String {
-    device.map_or_else(
-        || "not made yet".to_owned(),
-        |device| format!("{} ({}, {})", device.name.display(), device.identity, size(device.size)),
-    )
+    device.map_or_else(|| "not made yet".to_owned(), |device| device.name.display().to_string())
 }
 
 fn loop_file(file: &LoopFile) -> String {
@@ -122,6 +140,7 @@ Pool Mode: read-write
 Transaction Id: 7
 Devices: 1 base, 3 images, 1 container
 Low Water Mark: 5.369GB
+Metadata Check: sound (quick, after a clean shutdown, 0.1 s)
 Loop Files: data 107.4GB (2.36GB allocated), metadata 2.147GB (2.5MB allocated)
 Health: healthy
 Note: The pool may still grow by 105GB, but the file system under /var/lib/thinpool/thinpool/data has 33.91GB \
@@ -140,6 +159,7 @@ Pool Mode: unknown (pool not active)
 Transaction Id: 7
 Devices: 1 base, 3 images, 1 container
 Low Water Mark: unknown (pool not active)
+Metadata Check: sound (quick, after a clean shutdown, 0.1 s)
 Loop Files: data 107.4GB (2.36GB allocated), metadata 2.147GB (2.5MB allocated)
 Health: not active
 Warning: The pool is set up but not active. `thinpool activate` starts it.

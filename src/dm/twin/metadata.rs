@@ -81,6 +81,7 @@ impl Metadata {
             block_size: self.block_size,
             time: self.time,
             needs_check: self.needs_check,
+            metadata_used: self.meta_used(),
         }
         .encode()
     }

@@ -12,7 +12,9 @@ pub(super) fn claim(host: &Host, name: &str, policy: &Policy) -> Result<(Backing
     let info = host.dm.find(&device)?.filter(|info| info.live);
     let info = info.ok_or_else(|| PoolError::ExistingNotActive(name.to_owned()))?;
     let Some(Table::ThinPool(table)) = host.dm.table(&device)? else {
-        return Err(PoolError::NotAThinPool(name.to_owned()));
+        let behind = dm::Name::new(format!("{name}-tpool"))?;
+        let meant = matches!(host.dm.find(&behind)?, Some(info) if info.live).then(|| behind.to_string());
+        return Err(PoolError::NotAThinPool { name: name.to_owned(), meant });
     };
     if let Some(whose) = user_of(host, &info)? {
         return Err(PoolError::ExistingInUse { pool: name.to_owned(), whose });

@@ -12,7 +12,7 @@ use super::change::NewThin;
 use super::destroy::remove_directory;
 use super::device::{LARGEST, SIZE_STEP, Use};
 use super::lock::Lock;
-use super::{Activated, Host, Location, Paths, Pool, PoolError, names, now};
+use super::{Activated, Checking, Host, Location, Paths, Pool, PoolError, names, now};
 use crate::backing::{Backing, Loopback, Part, Sizes, make_private_directory};
 use crate::catalog::{Catalog, DeviceKind, DeviceState, Durability, Policy, PoolRecord, PoolState};
 use crate::dm::{Removal, Uuid};
@@ -85,7 +85,7 @@ impl Setup {
         if let Some(mut pool) = Pool::open_in_any_state(host, &self.location)? {
             if pool.record.state == PoolState::Ready {
                 self.refuse_differences(host, &pool.record)?;
-                let done = match pool.activate_under_lock()? {
+                let done = match pool.activate_under_lock(Checking::AsNeeded)? {
                     Activated::Already => SetUp::Already,
                     Activated::Now | Activated::Unchangeable => SetUp::Activated,
                 };

@@ -1,6 +1,7 @@
 //! Finds the problems that follow from what was read.
 
-use super::{Figures, Known, LoopFile, Mode, Problem, State, Status};
+use super::{Figures, Known, LiesOn, LoopFile, Mode, Problem, State, Status};
+use crate::thin_tools::Outcome;
 use crate::units::{Bytes, Percent};
 
 /// Below this share the file system under a loop file counts as nearly full, where the pool's own minimum is
@@ -28,9 +29,12 @@ impl Status {
         match self.state {
             State::Absent => found.push(Problem::Absent),
             State::HalfSetUp => found.push(Problem::HalfSetUp),
+            // That one is told as the thin pool that is missing.
+            State::Inactive if self.lies_on_a_thin_pool() => {}
             State::Inactive => found.push(Problem::Inactive),
             State::Active => self.of_the_kernel(&mut found),
         }
+        found.extend(self.known.as_ref().and_then(of_the_check));
         match (&self.known, self.state) {
             (Some(known), _) => self.of_the_host(known, &mut found),
             (None, State::Inactive | State::Active) => {
@@ -39,6 +43,10 @@ impl Status {
             (None, State::Absent | State::HalfSetUp) => {}
         }
         found
+    }
+
+    fn lies_on_a_thin_pool(&self) -> bool {
+        self.known.as_ref().is_some_and(|known| matches!(known.lies_on, LiesOn::ThinPool { .. }))
     }
 
     /// That something wasn't read, unless whoever tried has said why already.
@@ -128,6 +136,20 @@ impl Status {
             (None, _) if !missing => Some(Problem::HostRoomUnknown { path }),
             _ => None,
         }
+    }
+}
+
+/// What the last check of the metadata found.
+fn of_the_check(known: &Known) -> Option<Problem> {
+    let check = known.metadata_check.as_ref()?;
+    match &check.checked.outcome {
+        Outcome::Sound => None,
+        Outcome::Leaks => Some(Problem::MetadataLeaks),
+        Outcome::Damaged { said } => Some(Problem::MetadataDamaged { said: said.clone() }),
+        Outcome::Unfinished { limit } => {
+            Some(Problem::NotChecked { after_crash: !check.clean, limit: Some(*limit) })
+        }
+        Outcome::NoTool => Some(Problem::NotChecked { after_crash: !check.clean, limit: None }),
     }
 }
 

@@ -1,6 +1,7 @@
 //! What can be wrong with a pool, and what to do about it.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use serde::Serialize;
 
@@ -118,6 +119,20 @@ pub enum Problem {
         /// Its name.
         name: String,
     },
+    /// The metadata was found to be damaged when the pool was last to be activated.
+    MetadataDamaged {
+        /// What the checker said.
+        said: String,
+    },
+    /// The metadata counts blocks as used that nobody uses.
+    MetadataLeaks,
+    /// The metadata could not be checked when the pool was activated.
+    NotChecked {
+        /// Whether the pool had not been put to rest in order.
+        after_crash: bool,
+        /// How long the check had; none if there is no checker.
+        limit: Option<Duration>,
+    },
     /// Somebody suspended the pool: whatever is written or read waits.
     Suspended,
     /// The file system under a loop file is nearly full.
@@ -151,15 +166,25 @@ pub enum Problem {
 }
 
 impl Problem {
+    /// Whether it says no more than that the pool isn't active.
+    pub(super) fn is_inactivity(&self) -> bool {
+        matches!(self, Self::Inactive | Self::ThinPoolMissing { .. })
+    }
+
     /// How bad it is.
     #[must_use]
     pub fn severity(&self) -> Severity {
         match self {
-            Self::Absent | Self::Loopback | Self::Overcommitted { .. } => Severity::Note,
+            Self::Absent
+            | Self::Loopback
+            | Self::Overcommitted { .. }
+            | Self::NotChecked { after_crash: false, .. } => Severity::Note,
             Self::Inactive
             | Self::DataNearlyFull { .. }
             | Self::MetadataNearlyFull { .. }
             | Self::ThinPoolMissing { .. }
+            | Self::MetadataLeaks
+            | Self::NotChecked { after_crash: true, .. }
             | Self::HostRoomUnknown { .. } => Severity::Warning,
             Self::HostNearlyFull { available, .. } if available.0 > 0 => Severity::Warning,
             Self::HalfSetUp
@@ -174,6 +199,7 @@ impl Problem {
             | Self::LoopFileShort { .. }
             | Self::DeviceMissing { .. }
             | Self::DeviceShort { .. }
+            | Self::MetadataDamaged { .. }
             | Self::Suspended
             | Self::HostNearlyFull { .. }
             | Self::StatusUnreadable { .. } => Severity::Critical,
@@ -201,6 +227,9 @@ impl Problem {
             Self::DeviceMissing { .. } => "device_missing",
             Self::DeviceShort { .. } => "device_short",
             Self::ThinPoolMissing { .. } => "thin_pool_missing",
+            Self::MetadataDamaged { .. } => "metadata_damaged",
+            Self::MetadataLeaks => "metadata_leaks",
+            Self::NotChecked { .. } => "metadata_not_checked",
             Self::Suspended => "suspended",
             Self::HostNearlyFull { .. } => "host_nearly_full",
             Self::HostRoomUnknown { .. } => "host_room_unknown",
@@ -302,6 +331,24 @@ impl Problem {
             Self::ThinPoolMissing { name } => format!(
                 "The thin pool {name} isn't active, and it is for whoever made it to activate it (an LVM pool: `vgchange \
                  -ay`)."
+            ),
+            Self::MetadataDamaged { said } => format!(
+                "The pool's metadata is damaged ({said}), so the pool isn't activated. Copy the metadata before anything else, \
+                 and repair the copy with thin_repair(8). `{activate} --no-check` loads it as it is."
+            ),
+            Self::MetadataLeaks => format!(
+                "The pool's metadata counts blocks as used that nobody uses: nothing is lost but their room. Stop the \
+                 containers, `{deactivate}`, and repair a copy of the metadata with thin_repair(8) to have it back."
+            ),
+            Self::NotChecked { limit: None, .. } => "The pool's metadata was not checked when the pool was activated, \
+                 because thin_check isn't installed. Install it (Debian: apt-get install thin-provisioning-tools); the next \
+                 activation uses it."
+                .to_owned(),
+            Self::NotChecked { limit: Some(limit), .. } => format!(
+                "The pool was not put to rest in order, and the check of its metadata was stopped after {} s. The kernel \
+                 checks each block that it reads, so the pool can be used; to be sure, `{deactivate}` and run \
+                 thin_check(8) on the metadata without a limit.",
+                limit.as_secs()
             ),
             Self::Suspended => format!(
                 "The pool is suspended: whatever reads or writes in it waits. Should nobody be at work on it, \

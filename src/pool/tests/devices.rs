@@ -2,7 +2,7 @@
 
 use super::kills::killed_everywhere;
 use super::machine::Machine;
-use crate::pool::{PoolError, SetUp, Wanted};
+use crate::pool::{Checking, PoolError, SetUp, Wanted};
 use crate::units::Bytes;
 
 #[test]
@@ -19,7 +19,7 @@ fn a_pool_on_disks_is_found_again_whatever_they_are_called() {
         std::fs::rename(node, &name).expect("renamed");
         machine.disks.plug(crate::backing::block::BlockDevice { node: name.clone(), name, ..disk });
     }
-    machine.pool().activate().expect("activated");
+    machine.pool().activate(Checking::AsNeeded).expect("activated");
     assert!(machine.containers().contains("web"));
 }
 
@@ -32,7 +32,7 @@ fn a_disk_that_is_missing_is_named_and_nothing_else_is_taken_for_it() {
     let disk = machine.disks.unplug(&data);
     // Another one in its place, by name.
     machine.disks.plug(crate::backing::block::BlockDevice { identity: None, ..disk.clone() });
-    match machine.pool().activate() {
+    match machine.pool().activate(Checking::AsNeeded) {
         Err(PoolError::PartMissing { name, identity, .. }) => {
             assert_eq!((name, Some(identity)), (data, disk.identity));
         }

@@ -1,7 +1,7 @@
 //! A process that dies at any of its ioctls leaves nothing that the next command doesn't settle.
 
 use super::machine::Machine;
-use crate::pool::{PoolError, SetUp};
+use crate::pool::{Checking, PoolError, SetUp};
 use crate::units::Bytes;
 
 /// Runs `verb` on a fresh machine again and again, killed at its first ioctl, its second, and so on until it comes to
@@ -36,7 +36,7 @@ pub(super) fn killed_everywhere(
 /// What any next command does.
 fn next_command(machine: &Machine, context: &str) {
     let mut pool = machine.pool();
-    pool.activate().unwrap_or_else(|error| panic!("{context}: {error}"));
+    pool.activate(Checking::AsNeeded).unwrap_or_else(|error| panic!("{context}: {error}"));
     pool.reap().unwrap_or_else(|error| panic!("{context}: {error}"));
     drop(pool);
     machine.assert_in_order(context);

@@ -17,6 +17,7 @@ use crate::fs::{Detached, FileSystem, FileSystems, FsError, MountOptions};
 use crate::pool::{
     DraftStore, Host, ImageName, Location, NewContainer, Pool, PoolError, SetUp, Setup, Wanted,
 };
+use crate::thin_tools::{Checked, Depth, MetadataChecker, Outcome};
 use crate::units::{BlockSize, Bytes, DeviceId, Percent};
 
 /// A machine with a directory of its own.
@@ -25,6 +26,7 @@ pub(super) struct Machine {
     pub(super) host: Host,
     pub(super) location: Location,
     pub(super) disks: Arc<Disks>,
+    pub(super) checker: Arc<Checker>,
     wanted: Wanted,
     /// Gone with the machine.
     #[allow(dead_code, reason = "held, not read")]
@@ -39,11 +41,13 @@ impl Machine {
         let twin = Arc::new(Twin::new());
         let loops = Arc::new(Loops { twin: Arc::clone(&twin), attached: Mutex::default() });
         let disks = Arc::new(Disks::new(Arc::clone(&twin), directory.path()));
+        let checker = Arc::new(Checker::default());
         let host = Host {
             dm: twin.clone(),
             loops: loops.clone(),
             blocks: disks.clone(),
             fs: Arc::new(NoFileSystems),
+            checker: checker.clone(),
         };
         let location = Location {
             name: "test".parse().expect("a name"),
@@ -52,7 +56,7 @@ impl Machine {
             device_patience: Duration::ZERO,
         };
         let wanted = Wanted::LoopFiles(directory.path().join("root/test"));
-        Self { twin, host, location, disks, wanted, directory, loops }
+        Self { twin, host, location, disks, checker, wanted, directory, loops }
     }
 
     /// A machine with a pool and an image of two layers, `base`.
@@ -232,6 +236,21 @@ fn is_new(file: &Path) -> bool {
     let mut block = [1; 4096];
     let read = std::fs::File::open(file).and_then(|file| file.read_exact_at(&mut block, 0));
     read.is_ok() && block.iter().all(|byte| *byte == 0)
+}
+
+/// A checker that finds what a test wants it to, and remembers how much it was to look at.
+#[derive(Default)]
+pub(super) struct Checker {
+    pub(super) finds: Mutex<Option<Outcome>>,
+    pub(super) asked: Mutex<Vec<Depth>>,
+}
+
+impl MetadataChecker for Checker {
+    fn check(&self, _: &Path, depth: Depth, _: Duration) -> Result<Checked, lvm::RunError> {
+        self.asked.lock().expect("no panic").push(depth);
+        let outcome = self.finds.lock().expect("no panic").clone().unwrap_or(Outcome::Sound);
+        Ok(Checked { depth, outcome, took: Duration::ZERO })
+    }
 }
 
 /// File systems that are always in order.

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::prelude::*;
 
 use super::machine::Machine;
-use crate::pool::PoolError;
+use crate::pool::{Checking, PoolError};
 
 /// One step of a person, a crash, or a reboot.
 #[derive(Debug, Clone)]
@@ -83,11 +83,11 @@ fn run(machine: &Machine, step: &Step) -> Result<(), PoolError> {
         Step::Restart => {
             machine.pool().deactivate()?;
             machine.write_superblock();
-            machine.pool().activate().map(drop)
+            machine.pool().activate(Checking::AsNeeded).map(drop)
         }
         Step::Reboot => {
             machine.reboot();
-            machine.pool().activate().map(drop)
+            machine.pool().activate(Checking::AsNeeded).map(drop)
         }
         Step::Die(ioctl) => {
             machine.twin.die_at(ioctl);
@@ -119,7 +119,7 @@ proptest! {
             // The process that died, if it did, is gone; another one looks at what it left.
             let died = result.as_ref().is_err_and(|error| error.to_string().contains("EOWNERDEAD"));
             machine.twin.revive();
-            machine.pool().activate().expect("active");
+            machine.pool().activate(Checking::AsNeeded).expect("active");
             machine.pool().reap().expect("reaped");
             machine.assert_in_order(&format!("{step:?} {result:?}"));
             if died {

@@ -4,7 +4,7 @@ use nix::errno::Errno;
 
 use super::machine::Machine;
 use crate::dm::{Injection, PoolMessage};
-use crate::pool::PoolError;
+use crate::pool::{Checking, PoolError};
 use crate::units::{DeviceId, Percent, TransactionId};
 
 #[test]
@@ -55,7 +55,7 @@ fn a_pool_and_a_catalog_that_do_not_belong_together_are_refused() {
         other => panic!("{other:?}"),
     }
     machine.reboot();
-    assert!(matches!(machine.pool().activate(), Err(PoolError::Mismatch { .. })));
+    assert!(matches!(machine.pool().activate(Checking::AsNeeded), Err(PoolError::Mismatch { .. })));
     assert_eq!(machine.host.dm.list().expect("listed"), [], "a pool that is not ours stays inactive");
 }
 
@@ -66,7 +66,7 @@ fn a_pool_that_is_known_is_never_formatted_again() {
     machine.reboot();
     let metadata = machine.location.paths().directory().join("metadata");
     std::fs::write(&metadata, vec![0; 8 << 20]).expect("wiped");
-    assert!(matches!(machine.pool().activate(), Err(PoolError::Superblock { .. })));
+    assert!(matches!(machine.pool().activate(Checking::AsNeeded), Err(PoolError::Superblock { .. })));
     assert_eq!(machine.host.dm.list().expect("listed"), []);
 }
 

@@ -1,0 +1,54 @@
+//! The check of a pool's metadata before it is loaded.
+
+use std::path::Path;
+use std::time::Duration;
+
+use super::{Pool, PoolError, now};
+use crate::catalog::MetadataCheck;
+use crate::dm::Superblock;
+use crate::thin_tools::{Depth, Outcome};
+use crate::units::MetaBlocks;
+
+/// Whether an activation checks the metadata.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Checking {
+    /// Quickly when the pool was put to rest in order, in full when not.
+    AsNeeded,
+    /// Not at all: for somebody who knows better than the checker.
+    Skip,
+}
+
+impl Pool<'_> {
+    /// Checks the metadata, and writes down what came out. Damage is an error: a pool that is written to on damaged
+    /// metadata loses more with every write. What can't be checked, or not in time, is activated all the same, as the
+    /// kernel checks each block when it reads it; the status says so.
+    pub(super) fn check_metadata(
+        &mut self,
+        metadata: &Path,
+        superblock: &Superblock,
+    ) -> Result<MetadataCheck, PoolError> {
+        let clean = self.record.clean;
+        let depth = if clean { Depth::Quick } else { Depth::Full };
+        let limit = limit(superblock.metadata_used);
+        if !clean {
+            tracing::info!(pool = %self.name, ?limit, "it was not put to rest in order: checking all its metadata");
+        }
+        let checked = self.host.checker.check(metadata, depth, limit)?;
+        let check = MetadataCheck { at: now(), clean, checked };
+        self.catalog.set_metadata_check(&check)?;
+        match &check.checked.outcome {
+            Outcome::Damaged { said } => Err(PoolError::MetadataDamaged {
+                pool: self.name.to_string(),
+                metadata: metadata.to_owned(),
+                said: said.clone(),
+            }),
+            _ => Ok(check),
+        }
+    }
+}
+
+/// How long a check may take: half a minute, and a millisecond for each block that is in use. A disk that seeks for each
+/// of them still comes to an end in that time, and a pool without much in it isn't waited for long.
+fn limit(used: MetaBlocks) -> Duration {
+    Duration::from_secs(30) + Duration::from_millis(used.0)
+}
