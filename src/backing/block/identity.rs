@@ -166,7 +166,7 @@ mod tests {
     proptest! {
         #[test]
         fn an_identity_leads_back_to_the_link_it_came_from(
-            link in "/dev/disk/by-(id/((dm|md)-uuid-|wwn-|nvme-eui.|ata-)|partuuid/|path/)[0-9a-z][!#-.0-~]{0,29}",
+            link in "/dev/disk/by-(id/((dm|md)-uuid-|wwn-|nvme-eui[.]|ata-)|partuuid/|path/)[0-9a-z][!#-.0-~]{0,29}",
         ) {
             let link = PathBuf::from(link);
             let identity = Identity::of_link(&link).expect("an identity");
