@@ -5,4 +5,5 @@ mod disks;
 mod kills;
 mod machine;
 mod model;
+mod reboot;
 mod refusals;
