@@ -12,6 +12,7 @@ const LIMIT: Duration = Duration::from_secs(30);
 /// The running systemd.
 pub(super) struct Systemctl(());
 
+#[allow(clippy::unused_self, reason = "having one is the proof that there is a systemd to talk to")]
 impl Systemctl {
     /// systemd, if it is what this host was booted by (sd_booted(3)); a chroot or a container has its files, too.
     pub(super) fn find() -> Option<Self> {
@@ -25,7 +26,6 @@ impl Systemctl {
     }
 
     /// Runs a command that changes something.
-    #[allow(clippy::unused_self, reason = "having one is the proof that there is a systemd to talk to")]
     pub(super) fn run(&self, arguments: &[&str]) -> Result<(), BootError> {
         Ok(lvm::run(&mut command(arguments), LIMIT).map(drop)?)
     }
