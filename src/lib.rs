@@ -5,6 +5,7 @@
 //! prints or exits. The layers, and what each may know of the others, are in `docs/architecture.md`.
 
 pub mod backing;
+pub mod boot;
 pub mod catalog;
 pub mod cli;
 pub mod config;

@@ -15,6 +15,8 @@ pub struct Container {
     pub image: String,
     /// When it was made, in seconds since 1970.
     pub created: i64,
+    /// Whether it is to have its node whenever the pool is active.
+    pub active: bool,
 }
 
 impl Container {
@@ -51,6 +53,14 @@ impl Catalog {
         })
     }
 
+    /// Remembers whether a container is to have its node whenever the pool is active.
+    pub fn set_container_active(&mut self, name: &str, active: bool) -> Result<(), CatalogError> {
+        self.change(Durability::Synced, |transaction| {
+            let values = rusqlite::params![name, active];
+            transaction.execute("UPDATE container SET active = ?2 WHERE name = ?1", values).map(drop)
+        })
+    }
+
     /// Takes a container's name away and marks its device for deletion: from here on it is gone, only its blocks
     /// are still to be freed.
     pub fn remove_container(&mut self, container: &Container) -> Result<(), CatalogError> {
@@ -67,5 +77,6 @@ fn from_row(connection: &rusqlite::Connection, row: &Row<'_>) -> Result<Containe
         device: devices::get(connection, row.get("device")?)?,
         image: row.get("image")?,
         created: row.get("created")?,
+        active: row.get("active")?,
     })
 }

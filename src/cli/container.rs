@@ -31,12 +31,13 @@ pub(super) enum Command {
     /// List the containers.
     #[command(visible_aliases = ["ls", "ps"])]
     List(output::Format),
-    /// Give a container its device node, for a virtual machine or a mount of your own, and print its path.
+    /// Give a container its device node, for a virtual machine or a mount of your own, and print its path. It has the
+    /// node again whenever the pool is activated, as after a reboot, so that a line in fstab can name it.
     Activate {
         /// Which.
         name: String,
     },
-    /// Take a container's device node away; nothing in it is lost.
+    /// Take a container's device node away, until it is activated again; nothing in it is lost.
     Deactivate {
         /// Which.
         name: String,
@@ -48,7 +49,7 @@ pub(super) enum Command {
         /// The directory, which must exist; without, the pool makes one of its own.
         directory: Option<PathBuf>,
     },
-    /// Unmount a container, and take its device node away.
+    /// Unmount a container, and take its device node away unless the container was activated.
     #[command(visible_alias = "umount")]
     Unmount {
         /// Which.
@@ -134,7 +135,7 @@ pub(super) fn list(context: &Context, format: output::Format) -> Result<(), CliE
         Column::left("MOUNTED AT"),
     ]);
     for status in &containers {
-        let Container { name, image, device, created } = &status.container;
+        let Container { name, image, device, created, .. } = &status.container;
         let mounts: Vec<String> = status.mounts.iter().map(|at| at.display().to_string()).collect();
         table.row([
             name.clone(),
@@ -157,13 +158,14 @@ struct ContainerJson<'a> {
     device_id: u32,
     mapped_bytes: Option<u64>,
     device: Option<&'a PathBuf>,
+    kept_active: bool,
     mounted_at: &'a [PathBuf],
     created_at: i64,
 }
 
 impl<'a> ContainerJson<'a> {
     fn new(status: &'a ContainerStatus) -> Self {
-        let Container { name, image, device, created } = &status.container;
+        let Container { name, image, device, created, active } = &status.container;
         Self {
             name,
             image,
@@ -171,6 +173,7 @@ impl<'a> ContainerJson<'a> {
             device_id: device.id.get(),
             mapped_bytes: status.mapped.map(|mapped| mapped.0),
             device: status.path.as_ref(),
+            kept_active: *active,
             mounted_at: &status.mounts,
             created_at: *created,
         }

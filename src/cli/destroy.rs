@@ -5,6 +5,8 @@ use std::io::{self, IsTerminal};
 use clap::Args;
 
 use super::{CliError, Context, output};
+use crate::boot;
+use crate::pool::PoolError;
 use crate::pool::status::State;
 
 /// How to destroy.
@@ -26,7 +28,12 @@ pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<(), CliErr
             location.name, devices.images, devices.containers
         ))?;
     }
-    location.destroy(&host)?;
+    let destroyed = location.destroy(&host);
+    // Also for one that is gone already: the destroy that removed it may have been killed before this.
+    if matches!(destroyed, Ok(()) | Err(PoolError::Absent { .. })) {
+        boot::disable(&location.name)?;
+    }
+    destroyed?;
     output::line(format!("The pool '{}' and everything in it is gone.", location.name))
 }
 

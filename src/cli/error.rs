@@ -5,6 +5,7 @@ use std::io;
 use thiserror::Error;
 
 use crate::backing::block::Obstacle;
+use crate::boot::BootError;
 use crate::config::ConfigError;
 use crate::dm;
 use crate::image::{AddError, ImportError};
@@ -54,6 +55,9 @@ pub enum CliError {
     /// Of device-mapper, before any pool was looked at.
     #[error(transparent)]
     Dm(#[from] dm::Error),
+    /// Of what makes the pool active at boot.
+    #[error("what happens to the pool at boot could not be changed: {0}")]
+    Boot(#[from] BootError),
     /// Of JSON.
     #[error("this can't be told as JSON: {0}")]
     Json(#[from] serde_json::Error),
@@ -81,7 +85,7 @@ impl CliError {
                 of_pool(error)
             }
             Self::Unconfirmed(_) => exit::REFUSED,
-            Self::Image(_) | Self::Dm(_) | Self::Json(_) | Self::Output(_) => exit::FAILED,
+            Self::Image(_) | Self::Dm(_) | Self::Boot(_) | Self::Json(_) | Self::Output(_) => exit::FAILED,
         }
     }
 }

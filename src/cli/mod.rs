@@ -73,10 +73,10 @@ enum Command {
     /// Tell how the pool is, in the words of `docker info` and some more.
     #[command(visible_alias = "info")]
     Status(status::Arguments),
-    /// Make a pool active again, as after a reboot.
-    Activate,
+    /// Make a pool active again, with the containers that were activated: what its unit does after a reboot.
+    Activate(activate::Activation),
     /// Make a pool inactive; nothing in it is lost.
-    Deactivate,
+    Deactivate(activate::Deactivation),
     /// Remove a pool, with everything in it.
     Destroy(destroy::Arguments),
     /// Images: import, list, remove.
@@ -148,10 +148,10 @@ impl Cli {
         output::start_log(*settings.log_level.get());
         let context = Context { settings };
         match self.command {
-            Command::Setup(arguments) => setup::run(&context, &arguments),
+            Command::Setup(arguments) => return setup::run(&context, &arguments),
             Command::Status(arguments) => return status::run(&context, &arguments),
-            Command::Activate => return activate::activate(&context),
-            Command::Deactivate => activate::deactivate(&context),
+            Command::Activate(how) => return activate::activate(&context, &how),
+            Command::Deactivate(how) => return activate::deactivate(&context, &how),
             Command::Destroy(arguments) => destroy::run(&context, &arguments),
             Command::Image(command) => image::run(&context, command),
             Command::Container(command) => container::run(&context, command),

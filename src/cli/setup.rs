@@ -4,9 +4,11 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::activate::activate_containers;
 use super::settings::SetupSettings;
 use super::{CliError, Context, output};
 use crate::backing::{Backing, Devices, LoopFiles, Sizes};
+use crate::boot;
 use crate::catalog::Policy;
 use crate::config::{FsChoice, SETTINGS, Settings, Source};
 use crate::dm::DeviceMapper;
@@ -20,13 +22,16 @@ pub(super) struct Arguments {
     /// is in use is refused all the same.
     #[arg(long, value_name = "DEVICE")]
     wipe: Vec<PathBuf>,
+    /// Do not make the pool active at boot: leave systemd and udev alone.
+    #[arg(long)]
+    no_enable: bool,
     #[command(flatten)]
     pub settings: SetupSettings,
 }
 
-pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<(), CliError> {
+pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<u8, CliError> {
     let host = context.host()?;
-    let (pool, done) = request(context, arguments, &*host.dm)?.run(&host)?;
+    let (mut pool, done) = request(context, arguments, &*host.dm)?.run(&host)?;
     match done {
         SetUp::Already => {
             output::line(format!("The pool '{}' is set up and active; nothing to do.", pool.name()))
@@ -35,7 +40,25 @@ pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<(), CliErr
             output::line(format!("The pool '{}' was set up already; it is active again.", pool.name()))
         }
         SetUp::New => tell_new(&pool),
+    }?;
+    if !arguments.no_enable {
+        enable(context, &pool)?;
     }
+    activate_containers(&mut pool)
+}
+
+/// Makes the pool active at boot, where there is what can do that.
+fn enable(context: &Context, pool: &Pool<'_>) -> Result<(), CliError> {
+    let needs = boot::Needs::of(&pool.record().backing);
+    let lacking = match boot::enable(pool.name(), &context.location().root, &needs)? {
+        boot::Enabled::Yes => return Ok(()),
+        boot::Enabled::NoSystemd => "this host was not booted by systemd",
+        boot::Enabled::NoUnit => "thinpool@.service is not installed",
+    };
+    output::note(&format!(
+        "note: {lacking}, so nothing makes the pool active after a reboot; `thinpool activate` does it by hand"
+    ));
+    Ok(())
 }
 
 fn tell_new(pool: &Pool<'_>) -> Result<(), CliError> {

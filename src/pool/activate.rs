@@ -1,5 +1,7 @@
 //! Bringing a pool that exists to life, and putting it to rest.
 
+use std::time::{Duration, Instant};
+
 use super::lock::Lock;
 use super::{Checking, Pool, PoolError};
 use crate::backing::{Attached, Backing, Part};
@@ -29,6 +31,9 @@ pub enum Deactivated {
     /// It is inactive now.
     Now,
 }
+
+/// Between two tries to deactivate a pool that is in use: nothing tells when a device's last user is gone.
+const BUSY_PAUSE: Duration = Duration::from_millis(100);
 
 impl Pool<'_> {
     /// Makes the pool active, after making sure that its metadata is really there and sound.
@@ -102,6 +107,21 @@ impl Pool<'_> {
         self.record.clean = true;
         self.catalog.fold()?;
         Ok(Deactivated::Now)
+    }
+
+    /// The same, but waits for as long as this for who uses the pool's devices: at shutdown, those who do are being
+    /// stopped at the same time.
+    pub fn deactivate_within(&mut self, wait: Duration) -> Result<Deactivated, PoolError> {
+        let deadline = Instant::now() + wait;
+        loop {
+            match self.deactivate() {
+                Err(error) if error.may_pass() && Instant::now() < deadline => {
+                    tracing::debug!(pool = %self.name, %error, "waiting");
+                    std::thread::sleep(BUSY_PAUSE);
+                }
+                done => return done,
+            }
+        }
     }
 
     /// The right to make the pool active or inactive. While we waited for it, the pool may have been destroyed, and

@@ -19,6 +19,11 @@ pub enum Checking {
 }
 
 impl Pool<'_> {
+    /// What the last check of the metadata came to; none before the first activation.
+    pub fn metadata_check(&self) -> Result<Option<MetadataCheck>, PoolError> {
+        Ok(self.catalog.metadata_check()?)
+    }
+
     /// Checks the metadata, and writes down what came out. Damage is an error: a pool that is written to on damaged
     /// metadata loses more with every write. What can't be checked, or not in time, is activated all the same, as the
     /// kernel checks each block when it reads it; the status says so.

@@ -37,6 +37,15 @@ pub struct ContainerStatus {
     pub mapped: Option<Bytes>,
 }
 
+/// A container that was to have a node and has none.
+#[derive(Debug)]
+pub struct NotActivated {
+    /// Its name.
+    pub name: String,
+    /// Why.
+    pub error: PoolError,
+}
+
 impl Pool<'_> {
     /// Makes a container of an image.
     pub fn create_container(&mut self, new: &NewContainer) -> Result<Container, PoolError> {
@@ -84,18 +93,40 @@ impl Pool<'_> {
         self.catalog.containers()?.into_iter().map(|container| self.look_at(container)).collect()
     }
 
-    /// Gives a container its node, `/dev/mapper/<pool>-<name>`.
+    /// Gives a container its node, `/dev/mapper/<pool>-<name>`, now and whenever the pool is activated.
     pub fn activate_container(&mut self, name: &ContainerName) -> Result<PathBuf, PoolError> {
-        let (container, _lock) = self.claim(name)?;
+        let (container, _lock) = self.claim(name.as_str())?;
         self.activate_device(&container.device, Use::Users)?;
+        if !container.active {
+            self.catalog.set_container_active(&container.name, true)?;
+        }
         Ok(container.device.node.path())
     }
 
-    /// Takes a container's node away.
+    /// Takes a container's node away, until it is activated again.
     pub fn deactivate_container(&mut self, name: &ContainerName) -> Result<(), PoolError> {
-        let (container, _lock) = self.claim(name)?;
+        let (container, _lock) = self.claim(name.as_str())?;
         self.refuse_if_mounted(&container)?;
-        self.deactivate_device(&container.device, dm::Removal::Now).map(drop)
+        self.deactivate_device(&container.device, dm::Removal::Now)?;
+        if container.active {
+            self.catalog.set_container_active(&container.name, false)?;
+        }
+        Ok(())
+    }
+
+    /// Gives their nodes to all containers that are to have one whenever the pool is active. One that can't have it
+    /// keeps no other from its own; those that can't, and why, are what is returned.
+    pub fn activate_remembered(&mut self) -> Result<Vec<NotActivated>, PoolError> {
+        let mut failed = Vec::new();
+        for Container { name, .. } in self.catalog.containers()?.into_iter().filter(|known| known.active) {
+            let claimed = self.claim(&name);
+            match claimed.and_then(|(now, _lock)| self.activate_device(&now.device, Use::Users)) {
+                // Removed by somebody since it was listed.
+                Ok(_) | Err(PoolError::NoSuch { .. }) => {}
+                Err(error) => failed.push(NotActivated { name, error }),
+            }
+        }
+        Ok(failed)
     }
 
     /// Mounts a container, at a directory or at one of the pool's own, and tells where. One that is mounted
@@ -104,7 +135,7 @@ impl Pool<'_> {
         let found = |at: &Path| at.canonicalize().map_err(io_error("find the directory", at));
         let asked = at.map(found).transpose()?;
         let options = self.mount_options()?;
-        let (container, _lock) = self.claim(name)?;
+        let (container, _lock) = self.claim(name.as_str())?;
         let was_active = self.active_device(&container.device)?.is_some();
         let info = self.activate_device(&container.device, Use::Users)?;
         let mounted = mounts_of(info.device)?;
@@ -138,9 +169,10 @@ impl Pool<'_> {
         Ok(at)
     }
 
-    /// Unmounts a container everywhere in our namespace, and takes its node away.
+    /// Unmounts a container everywhere in our namespace, and takes its node away, unless somebody activated it to
+    /// keep it.
     pub fn unmount_container(&mut self, name: &ContainerName) -> Result<(), PoolError> {
-        let (container, _lock) = self.claim(name)?;
+        let (container, _lock) = self.claim(name.as_str())?;
         let not_mounted = || PoolError::NotMounted(name.to_string());
         let info = self.active_device(&container.device)?.ok_or_else(not_mounted)?;
         let mounted = mounts_of(info.device)?;
@@ -153,6 +185,9 @@ impl Pool<'_> {
             self.host.fs.unmount(&mount.at)?;
         }
         self.remove_own_mount_point(name)?;
+        if container.active {
+            return Ok(());
+        }
         // Another namespace may still have it mounted: then the kernel removes the node when that one lets go.
         if self.deactivate_device(&container.device, self.usual_removal())? == Removed::WhenClosed {
             tracing::warn!(device = %container.device.node, "still in use elsewhere; the node goes when it is closed");
@@ -163,7 +198,7 @@ impl Pool<'_> {
     /// Removes a container. Its blocks are freed at once, or, if its device is in use and deletion may be
     /// deferred, when it no longer is.
     pub fn remove_container(&mut self, name: &ContainerName) -> Result<(), PoolError> {
-        let (container, lock) = self.claim(name)?;
+        let (container, lock) = self.claim(name.as_str())?;
         self.refuse_if_mounted(&container)?;
         match self.active_device(&container.device)? {
             Some(info) if info.open_count > 0 && !self.record.policy.deferred_deletion => {
@@ -181,14 +216,14 @@ impl Pool<'_> {
     }
 
     /// A container that is ready, with the right to work on its device.
-    fn claim(&self, name: &ContainerName) -> Result<(Container, Lock), PoolError> {
+    fn claim(&self, name: &str) -> Result<(Container, Lock), PoolError> {
         let no_such = || PoolError::NoSuch { what: "container", name: name.to_string() };
         let ready = |container: &Container| container.device.state == DeviceState::Ready;
-        let container = self.catalog.container(name.as_str())?.filter(ready).ok_or_else(no_such)?;
+        let container = self.catalog.container(name)?.filter(ready).ok_or_else(no_such)?;
         self.must_be_active()?;
         let lock = Lock::exclusive(&self.paths.device_lock(container.device.id), self.patience)?;
         // It may have been removed while we waited.
-        match self.catalog.container(name.as_str())? {
+        match self.catalog.container(name)? {
             Some(now) if now.device == container.device => Ok((container, lock)),
             _ => {
                 lock.remove()?;
@@ -274,6 +309,7 @@ fn container_of(device: &Device, name: &ContainerName, image: &ImageName) -> Con
         device: device.clone(),
         image: image.to_string(),
         created: device.created,
+        active: false,
     }
 }
 

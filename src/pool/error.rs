@@ -5,6 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use nix::errno::Errno;
 use thiserror::Error;
 
 use super::lock::LockError;
@@ -425,6 +426,16 @@ pub enum PoolError {
 }
 
 impl PoolError {
+    /// Whether it may go away by itself: a device in use is let go, and one that vanished under our hands (LVM's
+    /// blkdeactivate takes away whatever it finds at shutdown) is found gone.
+    pub(super) fn may_pass(&self) -> bool {
+        match self {
+            Self::Mounted { .. } | Self::InUse { .. } => true,
+            Self::Dm(error) => matches!(error.errno(), Some(Errno::EBUSY | Errno::ENXIO)),
+            _ => false,
+        }
+    }
+
     /// This error, and with it the one of the cleaning up, if there was one.
     pub(super) fn after_cleaning_up(self, cleanup: Result<(), PoolError>) -> Self {
         match cleanup {

@@ -26,7 +26,7 @@ use std::time::Duration;
 
 pub use activate::{Activated, Deactivated};
 pub use check::Checking;
-pub use container::{ContainerStatus, NewContainer};
+pub use container::{ContainerStatus, NewContainer, NotActivated};
 pub use error::{Difference, PoolError};
 pub use host::Host;
 pub use image::ImageStatus;
@@ -72,6 +72,22 @@ impl Location {
     #[must_use]
     pub fn paths(&self) -> Paths {
         Paths::new(&self.root, &self.name)
+    }
+
+    /// Every pool under the same root, by name, however far its life has come.
+    pub fn all_under_its_root(&self) -> Result<Vec<Self>, PoolError> {
+        let listed = match self.root.read_dir() {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+            listed => listed.and_then(Iterator::collect::<Result<Vec<_>, _>>),
+        };
+        let names = listed.map_err(io_error("list", &self.root))?.into_iter().map(|entry| entry.file_name());
+        let mut pools: Vec<_> = names
+            .filter_map(|name| name.to_str()?.parse().ok())
+            .map(|name| Self { name, ..self.clone() })
+            .filter(|pool| pool.paths().catalog().exists())
+            .collect();
+        pools.sort_by(|one, other| one.name.cmp(&other.name));
+        Ok(pools)
     }
 
     fn absent(&self) -> PoolError {

@@ -15,4 +15,4 @@ pub use docker::docker_rows;
 pub use json::{StatusJson, json};
 pub use row::{Row, print_rows};
 pub use table::{Column, Table};
-pub use text::{text, text_rows};
+pub use text::{metadata_check, text, text_rows};

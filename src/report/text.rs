@@ -73,7 +73,9 @@ fn low_water(status: &Status) -> String {
     }
 }
 
-fn metadata_check(check: &MetadataCheck) -> String {
+/// What a check of the metadata came to, in a few words.
+#[must_use]
+pub fn metadata_check(check: &MetadataCheck) -> String {
     let depth = match check.checked.depth {
         Depth::Quick => "quick",
         Depth::Full => "full",

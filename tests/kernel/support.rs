@@ -165,8 +165,18 @@ impl Bench {
 }
 
 /// What a small pool is set up with.
-pub const SMALL: [&str; 9] =
-    ["setup", "--loop-data-size", "2G", "--loop-metadata-size", "16M", "--base-size", "512M", "--fs", "ext4"];
+pub const SMALL: [&str; 10] = [
+    "setup",
+    "--no-enable",
+    "--loop-data-size",
+    "2G",
+    "--loop-metadata-size",
+    "16M",
+    "--base-size",
+    "512M",
+    "--fs",
+    "ext4",
+];
 
 impl Drop for Bench {
     /// By other tools than the one under test, since that may be what is broken.

@@ -35,6 +35,14 @@ impl Timeout {
     }
 }
 
+impl std::str::FromStr for Timeout {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        Self::parse(text).map_err(|_| format!("allowed: {}", Self::allowed()))
+    }
+}
+
 impl SettingType for Timeout {
     const SHAPE: Shape = Shape::TextOrNumber;
 

@@ -6,4 +6,5 @@ mod disks;
 mod kills;
 mod machine;
 mod model;
+mod reboot;
 mod refusals;

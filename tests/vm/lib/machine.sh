@@ -6,6 +6,9 @@ image=
 memory=2G
 disk=
 extra_disks=()
+kept_disks=()
+late_disks=()
+console=
 passed_env=()
 
 # take_option ARGUMENTS...: understands the options that `run` and `shell` share, and leaves the number of
@@ -17,6 +20,9 @@ take_option() {
         --memory) memory=${2:?--memory needs a size, such as 3G} ;;
         --disk) disk=${2:?--disk needs a file name} ;;
         --extra-disk) extra_disks+=("${2:?--extra-disk needs a size, such as 1G}") ;;
+        --keep-disk) kept_disks+=("${2:?--keep-disk needs a file name, and :SIZE for a new one}") ;;
+        --late-disk) late_disks+=("${2:?--late-disk needs a file name and :SECONDS}") ;;
+        --console) console=${2:?--console needs a file name} ;;
         --env) passed_env+=("${2:?--env needs a name}") ;;
         *) taken=0 ;;
     esac
@@ -56,7 +62,7 @@ pack() {
 
 # Each machine writes into an overlay on the cached image: thrown away, or kept under the name given by --disk.
 make_disks() {
-    local index
+    local index kept
     overlay=${disk:-$work/disk.qcow2}
     if [ ! -e "$overlay" ]; then
         qemu-img create -q -f qcow2 -F raw -b "$image/disk.img" "$overlay" || die "can't create the disk $overlay"
@@ -66,13 +72,55 @@ make_disks() {
     for index in "${!extra_disks[@]}"; do
         truncate -s "${extra_disks[index]}" "$work/extra$index"
     done
+    for kept in ${kept_disks[@]+"${kept_disks[@]}"}; do keep_disk "$kept"; done
+    for kept in ${late_disks[@]+"${late_disks[@]%:*}"}; do keep_disk "$kept"; done
+}
+
+# keep_disk FILE[:SIZE]: a disk that outlives the machine, made when it isn't there.
+keep_disk() {
+    local file=${1%%:*} size=${1#*:}
+    [ ! -e "$file" ] || return 0
+    [ "$size" != "$1" ] || die "there is no disk $file; --keep-disk $file:SIZE makes one"
+    truncate -s "$size" "$file" || die "can't create the disk $file"
 }
 
 # add_drive NAME FILE FORMAT: the guest finds it as /dev/disk/by-id/virtio-NAME. No flushes: a power cut of the host
 # costs a throwaway disk, and a guest that crashes still finds what it wrote.
 add_drive() {
-    machine+=(-drive "if=none,id=$1,file=$2,format=$3,cache=unsafe,discard=unmap"
-        -device "virtio-blk-pci,drive=$1,serial=$1")
+    add_medium "$@"
+    machine+=(-device "$(drive_device "$1")")
+}
+
+# A file that some device may be made of later.
+add_medium() {
+    machine+=(-drive "if=none,id=$1,file=$2,format=$3,cache=unsafe,discard=unmap")
+}
+
+# The kernel shows 20 bytes of a serial number.
+drive_device() { echo "virtio-blk-pci,drive=$1,serial=${1:0:20}"; }
+
+# add_late_disks: QEMU knows the disks from the start, and $work/monitor.in plugs them in (see plug_late_disks).
+add_late_disks() {
+    local late file
+    [ ${#late_disks[@]} -gt 0 ] || return 0
+    mkfifo "$work/monitor.in" "$work/monitor.out"
+    machine+=(-chardev "pipe,id=monitor,path=$work/monitor" -mon "chardev=monitor")
+    for late in "${late_disks[@]}"; do
+        file=${late%:*}
+        add_medium "$(basename "$file")" "$file" raw
+    done
+}
+
+# plug_late_disks: plugs each disk into the running machine when its time has come. In the background: what is left of
+# it when the machine has ended finds no monitor, and has no output that anybody would wait for.
+plug_late_disks() {
+    local late
+    [ ${#late_disks[@]} -gt 0 ] || return 0
+    cat "$work/monitor.out" >"$work/monitor.log" &
+    for late in "${late_disks[@]}"; do
+        (sleep "${late##*:}" && echo "device_add $(drive_device "$(basename "${late%:*}")")" >"$work/monitor.in") \
+            >/dev/null 2>&1 &
+    done
 }
 
 # A KVM guest hangs in its firmware on hosts that offer /dev/kvm without the processor's help, so both must be there.
@@ -87,9 +135,15 @@ add_accelerator() {
 # machine_command UNIT: fills $machine with the QEMU command that boots into UNIT. A panic or an oops ends QEMU:
 # the kernel reboots at once, which -no-reboot turns into an exit.
 machine_command() {
-    local index kernel_arguments
-    kernel_arguments="console=ttyS0 root=/dev/vda rw loglevel=5 mitigations=off panic=-1 oops=panic"
+    local index kept kernel_arguments
+    kernel_arguments="console=ttyS0 root=/dev/vda rw mitigations=off panic=-1 oops=panic"
     kernel_arguments+=" systemd.wants=$1 systemd.show_status=error"
+    # The journal as well, since nothing else tells of the last moments of a shutdown.
+    if [ -n "$console" ]; then
+        kernel_arguments+=" loglevel=7 systemd.journald.forward_to_console=1 systemd.journald.max_level_console=info"
+    else
+        kernel_arguments+=" loglevel=5"
+    fi
     # setpriv: even when this script is killed outright, QEMU doesn't outlive it.
     machine=(setpriv --pdeathsig KILL qemu-system-x86_64
         -smp 2 -m "$memory" -nodefaults -no-user-config -display none -no-reboot
@@ -98,4 +152,6 @@ machine_command() {
     add_drive root "$overlay" qcow2
     add_drive payload "$work/payload.tar" "raw,read-only=on"
     for index in "${!extra_disks[@]}"; do add_drive "extra$index" "$work/extra$index" raw; done
+    for kept in ${kept_disks[@]+"${kept_disks[@]}"}; do add_drive "$(basename "${kept%%:*}")" "${kept%%:*}" raw; done
+    add_late_disks
 }

@@ -1,0 +1,68 @@
+//! Files of other programs' configuration, whole or not at all.
+
+use std::io::Write;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::path::Path;
+
+use super::BootError;
+
+/// Writes a file, unless it is like that already. Whoever reads it meanwhile sees the old one or the new one.
+pub(super) fn replace(path: &Path, text: &str) -> Result<(), BootError> {
+    if std::fs::read(path).is_ok_and(|now| now == text.as_bytes()) {
+        return Ok(());
+    }
+    let error = |source| BootError::File { action: "write", path: path.to_owned(), source };
+    let directory = path.parent().unwrap_or(Path::new("/"));
+    std::fs::DirBuilder::new().recursive(true).mode(0o755).create(directory).map_err(error)?;
+    let mut file = tempfile::Builder::new()
+        .prefix(".thinpool")
+        .permissions(std::fs::Permissions::from_mode(0o644))
+        .tempfile_in(directory)
+        .map_err(error)?;
+    file.write_all(text.as_bytes()).map_err(error)?;
+    file.as_file().sync_all().map_err(error)?;
+    file.persist(path).map(drop).map_err(|failed| error(failed.error))
+}
+
+/// Removes a file that may be gone, and its directory if that is one unit's and holds nothing else.
+pub(super) fn remove(path: &Path) -> Result<(), BootError> {
+    let gone = |result: std::io::Result<()>, path: &Path| match result {
+        Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+            Err(BootError::File { action: "remove", path: path.to_owned(), source })
+        }
+        _ => Ok(()),
+    };
+    gone(std::fs::remove_file(path), path)?;
+    match path.parent().filter(|directory| directory.to_string_lossy().ends_with(".service.d")) {
+        // An administrator's own drop-in stays.
+        Some(directory) => match std::fs::remove_dir(directory) {
+            Err(error) if error.kind() == std::io::ErrorKind::DirectoryNotEmpty => Ok(()),
+            removed => gone(removed, directory),
+        },
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_comes_whole_and_an_administrators_own_stays() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("unit.service.d/backing.conf");
+        for text in ["one", "two", "two"] {
+            replace(&path, text).expect("written");
+            assert_eq!(std::fs::read_to_string(&path).expect("read"), text);
+        }
+        let own = path.with_file_name("own.conf");
+        std::fs::write(&own, "").expect("written");
+        for _ in 0..2 {
+            remove(&path).expect("removed");
+            assert!(own.exists() && !path.exists());
+        }
+        std::fs::remove_file(&own).expect("removed");
+        remove(&path).expect("removed");
+        assert_eq!(directory.path().read_dir().expect("listed").count(), 0);
+    }
+}

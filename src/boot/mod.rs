@@ -1,0 +1,161 @@
+//! What makes a pool active after a boot, and inactive before the machine goes down: its instance of
+//! `thinpool@.service`, with a drop-in that says what it waits for, and a rule for udev that starts it when its backing
+//! appears late. `docs/boot.md` tells the whole story.
+
+mod file;
+mod rule;
+mod systemctl;
+mod unit;
+
+use std::path::{Path, PathBuf};
+
+use thiserror::Error;
+
+use self::systemctl::Systemctl;
+use crate::backing::block::Identity;
+use crate::backing::{Backing, ExistingPool};
+use crate::units::PoolName;
+
+/// What a pool needs before it can be activated.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Needs {
+    /// Block devices.
+    pub devices: Vec<Identity>,
+    /// A thin pool that somebody else makes active.
+    pub thin_pool: Option<ExistingPool>,
+    /// Directories that something may have to be mounted for.
+    pub directories: Vec<PathBuf>,
+}
+
+/// What came of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Enabled {
+    /// The pool is active after each boot.
+    Yes,
+    /// This host was not booted by systemd.
+    NoSystemd,
+    /// `thinpool@.service` is not installed.
+    NoUnit,
+}
+
+/// An error of what makes pools active at boot.
+#[derive(Debug, Error)]
+pub enum BootError {
+    /// A file could not be written, read or removed.
+    #[error("could not {action} {path}: {source}")]
+    File {
+        /// What was tried.
+        action: &'static str,
+        /// With which file.
+        path: PathBuf,
+        /// Why it failed.
+        source: std::io::Error,
+    },
+    /// systemd did not do it.
+    #[error(transparent)]
+    Systemctl(#[from] lvm::RunError),
+}
+
+impl Needs {
+    /// What the backing of a pool needs.
+    #[must_use]
+    pub fn of(backing: &Backing) -> Self {
+        let files = backing.loop_files().map(|files| [&files.data, &files.metadata]);
+        let directories = files.into_iter().flatten().filter_map(|file| file.parent()).map(Path::to_owned);
+        let thin_pool = match backing {
+            Backing::ThinPool(pool) => Some(pool.clone()),
+            Backing::Loop(_) | Backing::Devices(_) => None,
+        };
+        Self {
+            devices: backing.members().map(|(_, member)| member.identity.clone()).collect(),
+            thin_pool,
+            directories: directories.collect(),
+        }
+    }
+}
+
+/// Makes the pool, which is active now, active after each boot.
+pub fn enable(pool: &PoolName, root: &Path, needs: &Needs) -> Result<Enabled, BootError> {
+    let Some(systemctl) = Systemctl::find() else { return Ok(Enabled::NoSystemd) };
+    let unit = unit::name(pool);
+    if !systemctl.knows(&unit)? {
+        return Ok(Enabled::NoUnit);
+    }
+    let needs = needs.with_state_in(&root.join(pool.as_str()));
+    file::replace(
+        &unit::drop_in(pool),
+        &unit::text(pool, root, &needs, needs.are_on_the_root_file_system()),
+    )?;
+    match rule::text(pool, &needs) {
+        Some(text) => file::replace(&rule::path(pool), &text)?,
+        None => file::remove(&rule::path(pool))?,
+    }
+    systemctl.run(&["enable", &unit])?;
+    // It finds the pool active and does nothing; but only what was started is stopped at shutdown.
+    systemctl.run(&["start", "--no-block", &unit])?;
+    // systemd starts what a device newly wants, be it there for long. It should hear of it now, and not when the first
+    // deactivation closes the device, which is an event too: that would make the pool active again.
+    systemctl::announce(needs.devices.iter().map(Identity::link))?;
+    Ok(Enabled::Yes)
+}
+
+/// Undoes that, of a pool that is gone.
+pub fn disable(pool: &PoolName) -> Result<(), BootError> {
+    let (drop_in, rule, unit) = (unit::drop_in(pool), rule::path(pool), unit::name(pool));
+    let is_ours = drop_in.exists() || rule.exists();
+    let Some(systemctl) = Systemctl::find().filter(|_| is_ours) else { return remove(pool) };
+    file::remove(&rule)?;
+    // Stopping the unit would deactivate a pool that is no longer there.
+    file::replace(&drop_in, unit::NOTHING_TO_STOP)?;
+    systemctl.run(&["disable", "--now", &unit])?;
+    remove(pool)?;
+    systemctl.run(&["daemon-reload"])
+}
+
+fn remove(pool: &PoolName) -> Result<(), BootError> {
+    file::remove(&rule::path(pool))?;
+    file::remove(&unit::drop_in(pool))
+}
+
+impl Needs {
+    /// These needs with real paths, since systemd follows no links when it looks for the mounts of a path, and with
+    /// the directory of the pool's catalog.
+    fn with_state_in(&self, directory: &Path) -> Self {
+        let mut all = vec![directory.to_owned()];
+        all.extend(self.directories.iter().cloned());
+        let mut directories = Vec::new();
+        for path in all {
+            let path = path.canonicalize().unwrap_or(path);
+            if !directories.contains(&path) {
+                directories.push(path);
+            }
+        }
+        Self { directories, ..self.clone() }
+    }
+
+    /// Whether no file system has to be mounted for it but the one that systemd itself is on.
+    fn are_on_the_root_file_system(&self) -> bool {
+        use std::os::unix::fs::MetadataExt;
+        let device = |path: &Path| path.metadata().ok().map(|metadata| metadata.dev());
+        let root = device(Path::new("/"));
+        root.is_some() && self.directories.iter().all(|path| device(path) == root)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backing::{LoopFiles, Loopback};
+
+    #[test]
+    fn a_pool_on_files_waits_for_their_directory_and_for_its_own() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let files = LoopFiles::in_directory(&directory.path().join("files"));
+        std::fs::create_dir(directory.path().join("files")).expect("a directory");
+        std::os::unix::fs::symlink("files", directory.path().join("link")).expect("a link");
+        let needs = Needs::of(&Backing::Loop(Loopback { files, ids: None }));
+        let real = directory.path().canonicalize().expect("a path").join("files");
+        assert_eq!(needs.with_state_in(Path::new("/var/nowhere")).directories[1..], [real.clone()]);
+        assert_eq!(needs.with_state_in(&directory.path().join("link")).directories, [real]);
+    }
+}

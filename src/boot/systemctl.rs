@@ -1,0 +1,47 @@
+//! systemd and udev, by their commands.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use super::BootError;
+
+/// A manager that is busy with a boot answers in a second or two.
+const LIMIT: Duration = Duration::from_secs(30);
+
+/// The running systemd.
+pub(super) struct Systemctl(());
+
+#[allow(clippy::unused_self, reason = "having one is the proof that there is a systemd to talk to")]
+impl Systemctl {
+    /// systemd, if it is what this host was booted by (sd_booted(3)); a chroot or a container has its files, too.
+    pub(super) fn find() -> Option<Self> {
+        Path::new("/run/systemd/system").is_dir().then_some(Self(()))
+    }
+
+    /// Whether there is such a unit.
+    pub(super) fn knows(&self, unit: &str) -> Result<bool, BootError> {
+        let state = lvm::run(&mut command(&["show", "--property=LoadState", "--value", unit]), LIMIT)?;
+        Ok(state.trim_ascii() == b"loaded")
+    }
+
+    /// Runs a command that changes something.
+    pub(super) fn run(&self, arguments: &[&str]) -> Result<(), BootError> {
+        Ok(lvm::run(&mut command(arguments), LIMIT).map(drop)?)
+    }
+}
+
+/// Lets udev's rules look at devices again.
+pub(super) fn announce(devices: impl Iterator<Item = PathBuf>) -> Result<(), BootError> {
+    for device in devices {
+        let mut udevadm = Command::new("udevadm");
+        lvm::run(udevadm.args(["trigger", "--action=change"]).arg(device), LIMIT)?;
+    }
+    Ok(())
+}
+
+fn command(arguments: &[&str]) -> Command {
+    let mut command = Command::new("systemctl");
+    command.env("LC_ALL", "C").args(["--quiet", "--no-ask-password"]).args(arguments);
+    command
+}

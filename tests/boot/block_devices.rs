@@ -1,0 +1,87 @@
+//! Pools on block devices: logical volumes, a partition, a whole disk; swapped, late, and not there at all.
+
+use crate::machine::{Disk, Machine};
+use crate::there_are_machines;
+
+const CHECK: &str = "
+    assert_booted_well
+    assert_active thinpool@thinpool.service srv-web.mount
+    assert_filled /srv/web
+";
+
+/// The recipe for volumes by hand.
+const ON_VOLUMES: &str = "
+    install_thinpool
+    pvcreate -q /dev/disk/by-id/virtio-lvm
+    vgcreate -q direct-lvm /dev/disk/by-id/virtio-lvm
+    lvcreate -q --wipesignatures y -n data direct-lvm -l 80%VG
+    lvcreate -q --wipesignatures y -n metadata direct-lvm -l 5%VG
+    thinpool setup --datadev /dev/direct-lvm/data --metadatadev /dev/direct-lvm/metadata \"${small[@]}\"
+    new_container thinpool web
+    in_fstab /dev/mapper/thinpool-web /srv/web
+    fill /srv/web
+";
+
+#[test]
+fn a_pool_on_volumes_is_back_with_all_in_it_after_a_reboot_and_after_a_power_cut() {
+    if !there_are_machines() {
+        return;
+    }
+    let (machine, disks) = (Machine::new(), [Disk::At("lvm")]);
+    machine.add_disk("lvm", 4 << 30);
+    machine.boot_well(&disks, ON_VOLUMES);
+    machine.boot_and_cut_power(&disks, &[CHECK, "cp /bin/bash /srv/web/bash; sync -f /srv/web"].concat());
+    machine.boot_well(&disks, &[CHECK, "cmp /bin/bash /srv/web/bash"].concat());
+}
+
+/// A unit that was stopped stays so, although closing its devices is an event that udev's rule sees.
+const ON_DISKS: &str = "
+    install_thinpool
+    echo 'type=linux' | sfdisk -q /dev/disk/by-id/virtio-data
+    udevadm settle
+    thinpool setup --datadev /dev/disk/by-id/virtio-data-part1 --metadatadev /dev/disk/by-id/virtio-meta \"${small[@]}\"
+    systemctl start thinpool@thinpool.service
+    systemctl stop thinpool@thinpool.service
+    udevadm settle
+    [ \"$(systemctl is-active thinpool@thinpool.service)\" = inactive ] || fail 'a unit that was stopped came back'
+    systemctl start thinpool@thinpool.service
+    new_container thinpool web
+    in_fstab /dev/mapper/thinpool-web /srv/web
+    fill /srv/web
+";
+
+/// From now on no boot waits long for a device.
+const LOSE_PATIENCE: &str = "
+    sed -i 's,^/dev/mapper/thinpool-web.*,/dev/mapper/thinpool-web /srv/web ext4 nofail 0 2,' /etc/fstab
+    mkdir -p /etc/systemd/system.conf.d
+    printf '[Manager]\\nDefaultDeviceTimeoutSec=3s\\n' >/etc/systemd/system.conf.d/patience.conf
+";
+
+const NOT_THERE_AND_THEN: &str = "
+    # As long as it is not there: a boot that came to its end, and a clear word.
+    assert_booted_well
+    [ \"$(systemctl is-active thinpool@thinpool.service)\" = inactive ] || fail 'the unit is not inactive'
+    journalctl -b --no-pager | grep 'Dependency failed for thinpool@thinpool.service' || fail 'the journal does not tell'
+    code=0
+    thinpool status || code=$?
+    [ $code = 3 ] || fail \"the status of a pool without its data device: $code\"
+    # And when it comes, nobody has to do anything.
+    udevadm wait --timeout=120 /dev/disk/by-id/virtio-data-part1
+    timeout 60 bash -c 'until systemctl is-active thinpool@thinpool.service; do sleep 0.2; done'
+    mount /srv/web
+    assert_filled /srv/web
+";
+
+#[test]
+fn disks_are_found_again_when_they_are_swapped_or_late_and_missed_when_they_are_not_there() {
+    if !there_are_machines() {
+        return;
+    }
+    let machine = Machine::new();
+    machine.add_disk("meta", 64 << 20);
+    machine.add_disk("data", 4 << 30);
+    machine.boot_well(&[Disk::At("meta"), Disk::At("data")], ON_DISKS);
+    machine.boot_well(&[Disk::At("data"), Disk::At("meta")], CHECK);
+    machine.boot_well(&[Disk::At("meta"), Disk::Late("data", 20)], &[CHECK, LOSE_PATIENCE].concat());
+    machine.boot_well(&[Disk::At("meta"), Disk::Late("data", 60)], NOT_THERE_AND_THEN);
+}
