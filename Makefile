@@ -32,6 +32,13 @@ install: release ## install the release build under PREFIX (/usr/local), below D
 uninstall: ## remove what install installed; pools stay as they are
 	@PREFIX="$(PREFIX)" DESTDIR="$(DESTDIR)" scripts/install --remove
 
+deb: release ## make a Debian package in target/debian/
+	@scripts/deb
+
+test-deb: release ## install, upgrade, remove and purge the Debian package in a throwaway machine
+	@scripts/packages vm
+	@tests/deb/run
+
 vm: build ## a root shell in a throwaway machine, with thinpool on its PATH
 	@scripts/packages vm
 	@tests/vm/shell target/debug/thinpool
@@ -44,4 +51,4 @@ release:
 	@scripts/packages build
 	cargo build --release --locked --bin thinpool --example manpages
 
-.PHONY: help demo test lint install uninstall vm build release
+.PHONY: help demo test lint install uninstall deb test-deb vm build release
