@@ -15,13 +15,8 @@ use crate::version::{Version, VersionError};
 #[derive(Debug, Error)]
 pub enum LvmError {
     /// A tool isn't there.
-    #[error("{tool} is not installed (Debian: apt-get install {package})")]
-    NotInstalled {
-        /// Its name.
-        tool: &'static str,
-        /// The Debian package it is in.
-        package: &'static str,
-    },
+    #[error(transparent)]
+    NotInstalled(#[from] NotInstalled),
     /// LVM is there, but not of what version.
     #[error("{} did not tell its version: {source}", path.display())]
     NoVersion {
@@ -70,6 +65,16 @@ pub enum LvmError {
         /// Why.
         source: std::io::Error,
     },
+}
+
+/// A tool isn't there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error("{tool} is not installed (Debian: apt-get install {package})")]
+pub struct NotInstalled {
+    /// Its name.
+    pub tool: &'static str,
+    /// The Debian package it is in.
+    pub package: &'static str,
 }
 
 /// Why something was not done. Nothing was changed.

@@ -51,11 +51,11 @@ mod version;
 
 pub use amounts::{Bytes, Extents, Percent, Size};
 pub use change::{NewLv, NewPv, NewVg, OldContent, Signs};
-pub use error::{LvmError, Refusal};
+pub use error::{LvmError, NotInstalled, Refusal};
 pub use names::{LvId, LvName, NameError, Tag, VgName};
 pub use report::{Lv, LvHealth, Pv, ReportError, Vg};
-pub use run::{End, Failed, RunError};
-pub use signatures::Signature;
-pub use tool::Lvm;
+pub use run::{End, Failed, RunError, run};
+pub use signatures::{Signature, Wipefs};
+pub use tool::{Lvm, find_tool};
 pub use uuid::{LvUuid, PvUuid, UuidError, VgUuid};
 pub use version::{Version, VersionError};

@@ -94,8 +94,9 @@ fn said(stderr: &str) -> String {
     if lines.is_empty() { "it said nothing".to_owned() } else { lines.join("; ") }
 }
 
-/// Runs a command without input and returns what it printed.
-pub(crate) fn run(command: &mut Command, limit: Duration) -> Result<Vec<u8>, RunError> {
+/// Runs a command without input and returns what it printed. When its time is up, it is asked to stop, and after a
+/// while made to.
+pub fn run(command: &mut Command, limit: Duration) -> Result<Vec<u8>, RunError> {
     run_with_grace(command, limit, GRACE)
 }
 

@@ -2,12 +2,14 @@
 
 use std::fmt;
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rustix::io::Errno;
 
-use crate::error::LvmError;
-use crate::tool::Lvm;
+use crate::error::{LvmError, NotInstalled};
+use crate::run::{RunError, run};
+use crate::tool::{Lvm, TIME_LIMIT, clean, find_tool};
 
 /// A signature on a device.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,10 +32,50 @@ pub(crate) fn told(found: &[Signature]) -> String {
     words.join(", ")
 }
 
+/// wipefs, util-linux's finder of signatures, as it is on this machine. It needs no LVM.
+#[derive(Debug, Clone)]
+pub struct Wipefs {
+    path: PathBuf,
+    time_limit: Duration,
+}
+
+impl Wipefs {
+    /// Finds `wipefs`.
+    pub fn find() -> Result<Self, NotInstalled> {
+        Ok(Self { path: find_tool("wipefs", "util-linux")?, time_limit: TIME_LIMIT })
+    }
+
+    /// The same, with another time for each command.
+    #[must_use]
+    pub fn with_time_limit(self, time_limit: Duration) -> Self {
+        Self { time_limit, ..self }
+    }
+
+    /// Every signature on a device. Nothing is changed.
+    pub fn signatures(&self, device: &Path) -> Result<Vec<Signature>, RunError> {
+        Ok(read(&String::from_utf8_lossy(&self.run(&["--parsable"], device)?)))
+    }
+
+    /// Wipes every signature. The device is opened for itself alone, so this fails if it or a partition of it is in use.
+    pub fn wipe(&self, device: &Path) -> Result<(), RunError> {
+        self.run(&["--all"], device).map(drop)
+    }
+
+    /// The same for a device that the caller has open with `O_EXCL`, so that nobody else can use it, and that a second
+    /// such open would fail. Partition tables inside of partitions are wiped, too.
+    pub fn wipe_claimed(&self, device: &Path) -> Result<(), RunError> {
+        self.run(&["--all", "--force"], device).map(drop)
+    }
+
+    fn run(&self, options: &[&str], device: &Path) -> Result<Vec<u8>, RunError> {
+        run(clean(&self.path).args(options).arg("--").arg(device), self.time_limit)
+    }
+}
+
 impl Lvm {
     /// Every signature on a device. Nothing is changed.
     pub fn signatures(&self, device: &Path) -> Result<Vec<Signature>, LvmError> {
-        Ok(read(&String::from_utf8_lossy(&self.wipefs("--parsable", device)?)))
+        Ok(self.wipefs()?.signatures(device)?)
     }
 }
 

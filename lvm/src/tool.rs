@@ -4,9 +4,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use crate::error::LvmError;
+use crate::error::{LvmError, NotInstalled};
 use crate::report::{self, Row};
 use crate::run::run;
+use crate::signatures::Wipefs;
 use crate::version::Version;
 
 /// How reports are written, whatever `lvm.conf` says: their reader depends on it. And no colours or prefixes in
@@ -16,13 +17,13 @@ const CONFIG: &str = "report{compact_output=0 list_item_separator=\",\" mark_hid
 
 /// How long a command may take if nobody says otherwise. Most take a second; one that waits for a group's lock, or
 /// for udev, takes as long as somebody else does.
-const TIME_LIMIT: Duration = Duration::from_secs(120);
+pub(crate) const TIME_LIMIT: Duration = Duration::from_secs(120);
 
 /// LVM, as it is on this machine.
 #[derive(Debug, Clone)]
 pub struct Lvm {
     path: PathBuf,
-    wipefs: Option<PathBuf>,
+    wipefs: Result<Wipefs, NotInstalled>,
     version: Version,
     time_limit: Duration,
 }
@@ -30,11 +31,11 @@ pub struct Lvm {
 impl Lvm {
     /// Finds `lvm` and asks for its version. Everything else that is run comes from where it was found now.
     pub fn find() -> Result<Self, LvmError> {
-        let path = find("lvm").ok_or(LvmError::NotInstalled { tool: "lvm", package: "lvm2" })?;
+        let path = find_tool("lvm", "lvm2")?;
         let output = run(clean(&path).arg("version"), TIME_LIMIT)?;
         let version = Version::of_output(&String::from_utf8_lossy(&output))
             .map_err(|source| LvmError::NoVersion { path: path.clone(), source })?;
-        let lvm = Self { path, wipefs: find("wipefs"), version, time_limit: TIME_LIMIT };
+        let lvm = Self { path, wipefs: Wipefs::find(), version, time_limit: TIME_LIMIT };
         lvm.require(Version::OLDEST, "reading its reports")?;
         Ok(lvm)
     }
@@ -91,29 +92,29 @@ impl Lvm {
         report::read(&output).map_err(|source| LvmError::Report { command: R::COMMAND, source })
     }
 
-    /// Runs wipefs, util-linux's finder of signatures, and returns what it printed.
-    pub(crate) fn wipefs(&self, option: &str, device: &Path) -> Result<Vec<u8>, LvmError> {
-        let path =
-            self.wipefs.as_ref().ok_or(LvmError::NotInstalled { tool: "wipefs", package: "util-linux" })?;
-        Ok(run(clean(path).args([option, "--"]).arg(device), self.time_limit)?)
+    /// The finder of signatures, with the time limit of all commands.
+    pub(crate) fn wipefs(&self) -> Result<Wipefs, NotInstalled> {
+        self.wipefs.clone().map(|wipefs| wipefs.with_time_limit(self.time_limit))
     }
 }
 
 /// A command in English, so that its messages can be looked up; without LVM's warning about open files, of which
 /// the caller has every right to have some.
-fn clean(path: &Path) -> Command {
+pub(crate) fn clean(path: &Path) -> Command {
     let mut command = Command::new(path);
     command.env("LC_ALL", "C").env("LVM_SUPPRESS_FD_WARNINGS", "1").current_dir("/");
     command
 }
 
-fn find(tool: &str) -> Option<PathBuf> {
+/// Where a tool is, as an absolute path.
+pub fn find_tool(tool: &'static str, package: &'static str) -> Result<PathBuf, NotInstalled> {
     // The PATH of a user who became root by `su` often lacks the sbin folders.
     let path = std::env::var_os("PATH").unwrap_or_default();
     let folders =
         std::env::split_paths(&path).chain(["/usr/sbin", "/sbin", "/usr/local/sbin"].map(PathBuf::from));
     // A relative folder would be another one with every change of the working directory.
-    folders.filter(|folder| folder.is_absolute()).map(|folder| folder.join(tool)).find(|path| path.is_file())
+    let mut paths = folders.filter(|folder| folder.is_absolute()).map(|folder| folder.join(tool));
+    paths.find(|path| path.is_file()).ok_or(NotInstalled { tool, package })
 }
 
 #[cfg(test)]
@@ -124,14 +125,13 @@ mod tests {
     fn a_version_that_cant_do_it_is_an_error_that_names_both() {
         let lvm = Lvm {
             path: "/sbin/lvm".into(),
-            wipefs: None,
+            wipefs: Err(NotInstalled { tool: "wipefs", package: "util-linux" }),
             version: Version::new(2, 2, 100),
             time_limit: TIME_LIMIT,
         };
         let error = lvm.require(Version::OLDEST, "reading its reports").unwrap_err().to_string();
         assert_eq!(error, "/sbin/lvm is version 2.02.100; reading its reports needs 2.02.158 or later");
-        assert!(
-            lvm.wipefs("--parsable", Path::new("/dev/null")).unwrap_err().to_string().contains("util-linux")
-        );
+        let error = lvm.signatures(Path::new("/dev/null")).unwrap_err().to_string();
+        assert!(error.contains("util-linux"), "{error}");
     }
 }

@@ -40,7 +40,8 @@ impl Lvm {
         if new.signatures == Signs::Wipe {
             // Not by pvcreate: it would need --yes, which answers every question; and it refuses a partitioned disk.
             // Like pvcreate, wipefs opens the disk for itself alone, so that it fails if a partition is mounted.
-            self.wipefs("--all", device).map_err(|error| error.explained(|| busy(device)))?;
+            let wiped = self.wipefs()?.wipe(device).map_err(LvmError::from);
+            wiped.map_err(|error| error.explained(|| busy(device)))?;
         }
         let alignment = new.alignment.map(Bytes::as_argument);
         let alignment = alignment.iter().flat_map(|bytes| ["--dataalignment", bytes.as_str()]);
