@@ -21,6 +21,15 @@ pub struct LoopFiles {
     pub metadata: PathBuf,
 }
 
+/// The files of a pool, and by what they are known again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Loopback {
+    /// Where they are.
+    pub files: LoopFiles,
+    /// Known once they are made.
+    pub ids: Option<LoopFileIds>,
+}
+
 /// How a file is known again: by its inode. Only files that are known to be the pool's are ever removed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LoopFileIds {

@@ -62,10 +62,14 @@ impl Catalog {
             Ok(false) => return Ok(None),
             Err(source) => return Err(CatalogError::Reach { path: path.to_owned(), source }),
         }
-        let catalog = Self::open_with(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+        let mut catalog = Self::open_with(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
         match catalog.read(schema::find)? {
             Found::Empty => Ok(None),
             Found::Catalog(schema::VERSION) => Ok(Some(catalog)),
+            Found::Catalog(1) => {
+                catalog.change(Durability::Synced, schema::migrate)?;
+                Ok(Some(catalog))
+            }
             Found::Catalog(found) => {
                 Err(CatalogError::Version { path: path.to_owned(), found, known: schema::VERSION })
             }

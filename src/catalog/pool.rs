@@ -5,7 +5,7 @@ use rusqlite::{Connection, OptionalExtension, Row, Transaction, named_params};
 use serde::{Deserialize, Serialize};
 
 use super::{Catalog, CatalogError, Durability};
-use crate::backing::{LoopFileIds, LoopFiles};
+use crate::backing::Backing;
 use crate::fs::FileSystem;
 use crate::units::{BlockSize, Bytes, Percent, TransactionId};
 
@@ -20,12 +20,12 @@ pub struct PoolRecord {
     pub transaction_id: TransactionId,
     /// When it was set up, in seconds since 1970.
     pub created: i64,
-    /// Its loop files.
-    pub files: LoopFiles,
-    /// By what its loop files are known again, once they are made.
-    pub file_ids: Option<LoopFileIds>,
+    /// Where its blocks come from.
+    pub backing: Backing,
     /// What was decided at setup, for the pool's whole life.
     pub policy: Policy,
+    /// Whether it was deactivated in order since it was last active: then its metadata is as the kernel left it.
+    pub clean: bool,
 }
 
 /// How far a pool's life has come.
@@ -44,9 +44,9 @@ pub enum PoolState {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(clippy::struct_excessive_bools, reason = "each is one of the user's settings")]
 pub struct Policy {
-    /// The length of the data file.
+    /// The size of the data device.
     pub data_size: Bytes,
-    /// The length of the metadata file.
+    /// The size of the metadata device.
     pub metadata_size: Bytes,
     /// The size of the data blocks.
     pub block_size: BlockSize,
@@ -97,10 +97,18 @@ impl Catalog {
         self.change(Durability::Synced, |transaction| insert(transaction, pool))
     }
 
-    /// Records by what the loop files are known again, before they get names that others might have given to theirs.
-    pub fn set_file_ids(&mut self, ids: LoopFileIds) -> Result<(), CatalogError> {
+    /// Records what a setup has made of the pool's backing by now, and how large that came out.
+    pub fn set_backing(&mut self, backing: &Backing, policy: &Policy) -> Result<(), CatalogError> {
         self.change(Durability::Synced, |transaction| {
-            transaction.execute("UPDATE pool SET file_ids = ?1", [json(&ids)?]).map(drop)
+            let values = [json(backing)?, json(policy)?];
+            transaction.execute("UPDATE pool SET backing = ?1, policy = ?2", values).map(drop)
+        })
+    }
+
+    /// Records whether the pool is at rest in good order. That it no longer is must be known before it is active.
+    pub fn set_clean(&mut self, clean: bool) -> Result<(), CatalogError> {
+        self.change(Durability::Synced, |transaction| {
+            transaction.execute("UPDATE pool SET clean = ?1", [clean]).map(drop)
         })
     }
 
@@ -114,16 +122,16 @@ impl Catalog {
 
 fn insert(transaction: &Transaction<'_>, pool: &PoolRecord) -> Result<(), rusqlite::Error> {
     transaction.execute(
-        "INSERT INTO pool (one, uuid, state, transaction_id, created, files, file_ids, policy)
-         VALUES (1, :uuid, :state, :transaction_id, :created, :files, :file_ids, :policy)",
+        "INSERT INTO pool (one, uuid, state, transaction_id, created, backing, policy, clean)
+         VALUES (1, :uuid, :state, :transaction_id, :created, :backing, :policy, :clean)",
         named_params! {
             ":uuid": pool.uuid.to_string(),
             ":state": pool.state.as_str(),
             ":transaction_id": pool.transaction_id.0.cast_signed(),
             ":created": pool.created,
-            ":files": json(&pool.files)?,
-            ":file_ids": json(&pool.file_ids)?,
+            ":backing": json(&pool.backing)?,
             ":policy": json(&pool.policy)?,
+            ":clean": pool.clean,
         },
     )?;
     Ok(())
@@ -138,9 +146,9 @@ fn from_row(row: &Row<'_>) -> Result<PoolRecord, rusqlite::Error> {
         state: PoolState::parse(&state).ok_or_else(|| wrong("the pool's state is unknown"))?,
         transaction_id: transaction_id(row, "transaction_id")?,
         created: row.get("created")?,
-        files: from_json(row, "files")?,
-        file_ids: from_json(row, "file_ids")?,
+        backing: from_json(row, "backing")?,
         policy: from_json(row, "policy")?,
+        clean: row.get("clean")?,
     })
 }
 

@@ -3,7 +3,7 @@
 use rusqlite::Connection;
 
 /// The layout's number, kept in SQLite's `user_version`. 0 is an empty file.
-pub(super) const VERSION: i64 = 1;
+pub(super) const VERSION: i64 = 2;
 
 /// What tells a catalog from any other SQLite file: "tpol", in SQLite's `application_id`.
 const APPLICATION: i64 = 0x7470_6F6C;
@@ -15,9 +15,10 @@ const TABLES: &str = "
         state           TEXT NOT NULL,
         transaction_id  INTEGER NOT NULL,
         created         INTEGER NOT NULL,
-        files           TEXT NOT NULL,
-        file_ids        TEXT,
-        policy          TEXT NOT NULL
+        backing         TEXT NOT NULL,
+        policy          TEXT NOT NULL,
+        clean           INTEGER NOT NULL DEFAULT 0,
+        checked         TEXT
     ) STRICT;
     CREATE TABLE device (
         id              INTEGER PRIMARY KEY,
@@ -58,8 +59,19 @@ const TABLES: &str = "
         name            TEXT PRIMARY KEY,
         device          INTEGER NOT NULL UNIQUE REFERENCES device (id) ON DELETE CASCADE,
         image           TEXT NOT NULL,
-        created         INTEGER NOT NULL
+        created         INTEGER NOT NULL,
+        active          INTEGER NOT NULL DEFAULT 0
     ) STRICT, WITHOUT ROWID;
+";
+
+/// From layout 1, which knew pools on loop files only and didn't remember what was active.
+const FROM_1: &str = "
+    ALTER TABLE pool RENAME COLUMN files TO backing;
+    UPDATE pool SET backing = json_object('kind', 'loop', 'files', json(backing), 'ids', json(coalesce(file_ids, 'null')));
+    ALTER TABLE pool DROP COLUMN file_ids;
+    ALTER TABLE pool ADD COLUMN clean INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE pool ADD COLUMN checked TEXT;
+    ALTER TABLE container ADD COLUMN active INTEGER NOT NULL DEFAULT 0;
 ";
 
 /// What a SQLite file is to us.
@@ -84,6 +96,15 @@ pub(super) fn find(connection: &Connection) -> Result<Found, rusqlite::Error> {
     })
 }
 
+/// Brings a catalog that an older version made to today's layout, unless another process just did.
+pub(super) fn migrate(connection: &rusqlite::Transaction<'_>) -> Result<(), rusqlite::Error> {
+    if find(connection)? == Found::Catalog(1) {
+        connection.execute_batch(FROM_1)?;
+        connection.pragma_update(None, "user_version", VERSION)?;
+    }
+    Ok(())
+}
+
 /// Makes the tables in a file that has none.
 pub(super) fn create(connection: &rusqlite::Transaction<'_>) -> Result<(), rusqlite::Error> {
     if find(connection)? == Found::Empty {
@@ -92,4 +113,47 @@ pub(super) fn create(connection: &rusqlite::Transaction<'_>) -> Result<(), rusql
         connection.pragma_update(None, "user_version", VERSION)?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Catalog;
+    use super::*;
+    use crate::backing::{Backing, LoopFiles};
+    use crate::catalog::PoolState;
+    use crate::units::TransactionId;
+
+    /// The tables of layout 1, with a pool as that version wrote it.
+    const LAYOUT_1: &str = r#"
+        CREATE TABLE pool (
+            one INTEGER PRIMARY KEY CHECK (one = 1), uuid TEXT NOT NULL, state TEXT NOT NULL,
+            transaction_id INTEGER NOT NULL, created INTEGER NOT NULL, files TEXT NOT NULL, file_ids TEXT,
+            policy TEXT NOT NULL) STRICT;
+        CREATE TABLE container (
+            name TEXT PRIMARY KEY, device INTEGER NOT NULL UNIQUE, image TEXT NOT NULL,
+            created INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+        INSERT INTO pool VALUES (1, 'a3bb189e-8bf9-3888-9912-ace4e6543002', 'ready', 7, 1700000000,
+            '{"data":"/srv/data","metadata":"/srv/metadata"}', '{"data":11,"metadata":12}',
+            '{"data_size":1073741824,"metadata_size":2097152,"block_size":65536,"base_size":1073741824,
+              "filesystem":"ext4","mkfs_arguments":[],"mount_options":[],"zero_new_blocks":true,
+              "discard_on_remove":true,"min_free_space":10,"deferred_removal":true,"deferred_deletion":true,
+              "xfs_nospace_max_retries":null}');
+        PRAGMA application_id = 0x74706F6C;
+        PRAGMA user_version = 1;"#;
+
+    #[test]
+    fn a_pool_of_the_first_layout_is_not_lost() {
+        let directory = tempfile::tempdir().expect("tempdir");
+        let path = directory.path().join("catalog.db");
+        Connection::open(&path).expect("made").execute_batch(LAYOUT_1).expect("written");
+        for _ in 0..2 {
+            let catalog = Catalog::open(&path).expect("opens").expect("is one");
+            let pool = catalog.pool().expect("reads").expect("is there");
+            assert_eq!((pool.state, pool.transaction_id), (PoolState::Ready, TransactionId(7)));
+            let Backing::Loop(backing) = pool.backing;
+            let files = LoopFiles { data: "/srv/data".into(), metadata: "/srv/metadata".into() };
+            assert_eq!(backing.files, files);
+            assert!(backing.ids.is_some() && !pool.clean);
+        }
+    }
 }

@@ -5,7 +5,7 @@ use clap::{Arg, ArgAction, ArgMatches, Args, Command, Error, FromArgMatches};
 use crate::config::{Flag, SETTINGS, Setting};
 
 /// The settings that concern every command; the others are decided once, at setup.
-const GENERAL: [&str; 5] = ["pool", "root", "udev-timeout", "lock-timeout", "log-level"];
+const GENERAL: [&str; 6] = ["pool", "root", "udev-timeout", "lock-timeout", "device-timeout", "log-level"];
 
 /// Flags that every command takes.
 #[derive(Debug, Clone, Default)]

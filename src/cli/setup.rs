@@ -24,7 +24,8 @@ pub(super) fn run(context: &Context) -> Result<(), CliError> {
 fn tell_new(pool: &Pool<'_>) -> Result<(), CliError> {
     let record = pool.record();
     let policy = &record.policy;
-    let directory = record.files.data.parent().unwrap_or(&record.files.data).display();
+    let crate::backing::Backing::Loop(loopback) = &record.backing;
+    let directory = loopback.files.data.parent().unwrap_or(&loopback.files.data).display();
     output::line(format!(
         "The pool '{}' is set up and active: {} for data and {} for metadata, in sparse files under {directory}; \
          blocks of {}; an empty {} of {} as the base of all images.",
@@ -60,7 +61,7 @@ fn request(context: &Context, dm: &dyn DeviceMapper) -> Result<Setup, CliError> 
         mkfs_arguments: settings.mkfs_args.get().0.clone(),
         mount_options: settings.mount_options.get().0.clone(),
         zero_new_blocks: *settings.zero_new_blocks.get(),
-        discard_on_remove: *settings.discard_on_remove.get(),
+        discard_on_remove: settings.discard_on_remove.get().resolve(true),
         min_free_space: settings.min_free_space.get().percent(),
         deferred_removal,
         deferred_deletion,

@@ -7,6 +7,7 @@ use thiserror::Error;
 
 use super::file::MAX_FILE;
 use super::source::Place;
+use crate::units::Percent;
 
 /// Settings that can't be used. Nothing was changed on the machine.
 #[derive(Debug, Error)]
@@ -92,12 +93,34 @@ pub enum ConfigError {
         allowed: String,
     },
 
-    /// An option of Docker's driver for pools on block devices.
+    /// Two settings that each say what the pool lies on.
+    #[error("{one} and {other} each say what the pool lies on. Keep one of them")]
+    TwoBackings {
+        /// A setting, and where it was written.
+        one: String,
+        /// Another.
+        other: String,
+    },
+
+    /// A setting that means nothing without another.
+    #[error("{one} says nothing without {needed}. Give {needed}, or leave it out")]
+    Needs {
+        /// The setting, and where it was written.
+        one: String,
+        /// The setting it needs.
+        needed: &'static str,
+    },
+
+    /// Volumes that would need more than all of their group.
     #[error(
-        "--storage-opt {0} concerns pools on block devices, which this version of thinpool doesn't make yet: \
-         its pools lie on loop files. Leave the option out"
+        "the data volume ({data}) and two metadata volumes ({metadata} each, one a spare) are more than the whole volume group"
     )]
-    BlockDevicesOnly(String),
+    MoreThanAll {
+        /// The data volume's share.
+        data: Percent,
+        /// The metadata volume's share.
+        metadata: Percent,
+    },
 
     /// The same setting twice with different values, at the same level.
     #[error("{name} is given twice with different values, '{first}' and '{second}'. Keep one of them")]

@@ -4,8 +4,9 @@ use super::error::ConfigError;
 use super::settings::{Effective, Given};
 use super::source::Sourced;
 use super::value::{
-    AbsolutePath, AutoBool, FsChoice, LogLevel, LoopDir, MetadataSize, MinFreeSpace, MkfsArgs, MountOptions,
-    SettingType, Shape, Timeout,
+    AbsolutePath, AutoBool, DevicePath, DevicePaths, FsChoice, LogLevel, LoopDir, MetadataSize,
+    MetadataVolumeSize, MinFreeSpace, MkfsArgs, MountOptions, PoolDevice, SettingType, Shape, Share, Timeout,
+    VolumeGroup, VolumeSize,
 };
 use crate::units::{BlockSize, Bytes, PoolName};
 
@@ -141,6 +142,26 @@ settings! {
         "The size of the loop file for data; it is sparse, so it takes room only as it is used.";
     loop_metadata_size: MetadataSize = ["2G"], "loop-metadata-size", Some("dm.loopmetadatasize"),
         "The size of the loop file for metadata; it is sparse too.";
+    datadev: DevicePath = ["unset"], "datadev", Some("dm.datadev"),
+        "The block device for the pool's data, by any of its paths; without it, the pool lies on loop files.";
+    metadatadev: DevicePath = ["unset"], "metadatadev", Some("dm.metadatadev"),
+        "The block device for the pool's metadata; where datadev is a volume of LVM, one beside it is found or made.";
+    device: DevicePaths = [], "device", Some("dm.directlvm_device"),
+        "Whole disks or partitions that are given to LVM, and become a volume group with the pool's volumes.";
+    wipe_devices: bool = ["false"], "wipe-devices", Some("dm.directlvm_device_force"),
+        "Whether signatures on what is given as device are wiped; what is in use is refused all the same.";
+    volume_group: VolumeGroup = ["direct-lvm-<pool>"], "volume-group", None,
+        "The volume group that is made of the disks given as device.";
+    volume_data_size: VolumeSize = ["95%"], "volume-data-size", Some("dm.thinp_percent"),
+        "How much of that group the pool's data gets; what nothing gets is room to grow.";
+    volume_metadata_size: MetadataVolumeSize = ["auto"], "volume-metadata-size", Some("dm.thinp_metapercent"),
+        "How much of that group the pool's metadata gets, and a spare of the same size for its repair.";
+    thinpooldev: PoolDevice = ["unset"], "thinpooldev", Some("dm.thinpooldev"),
+        "A thin pool that is there already and empty, which is used in place of one of our own.";
+    autoextend_threshold: Share = ["80%"], "autoextend-threshold", Some("dm.thinp_autoextend_threshold"),
+        "How full the pool's data gets before the kernel is to say so, and status warns; 100% is off.";
+    autoextend_percent: Share = ["20%"], "autoextend-percent", Some("dm.thinp_autoextend_percent"),
+        "By how much of its size the pool is to be grown then; kept with the pool for whoever grows it.";
     block_size: BlockSize = ["64K"], "block-size", Some("dm.blocksize"),
         "The size of the pool's blocks, fixed for the life of the pool.";
     base_size: Bytes = ["10G"], "base-size", Some("dm.basesize"),
@@ -151,14 +172,14 @@ settings! {
         "More arguments for mkfs when it makes the base device's file system.";
     mount_options: MountOptions = [], "mount-options", Some("dm.mountopt"),
         "More options for mounting containers.";
-    discard_on_remove: bool = ["true"], "discard-on-remove", Some("dm.blkdiscard"),
-        "Whether removing a device discards its blocks, so that the loop file shrinks.";
+    discard_on_remove: AutoBool = ["auto"], "discard-on-remove", Some("dm.blkdiscard"),
+        "Whether removing a device discards its blocks first; auto: on loop files, which shrink by it, and not on devices.";
     zero_new_blocks: bool = ["true"], "zero-new-blocks", None,
         "Whether a block is zeroed before its first use; without, one container can read what another deleted.";
     min_free_space: MinFreeSpace = ["10%"], "min-free-space", Some("dm.min_free_space"),
         "The share of the pool that must be free for a new image or container to be made.";
     deferred_removal: AutoBool = ["auto"], "deferred-removal", Some("dm.use_deferred_removal"),
-        "Whether a device in use is removed by the kernel once nobody has it open, in place of an error.";
+        "Whether a device in use is removed by the kernel once nobody has it open, in place of an error; auto: where it can.";
     deferred_deletion: AutoBool = ["auto"], "deferred-deletion", Some("dm.use_deferred_deletion"),
         "Whether a device in use is deleted from the pool later; it needs deferred-removal.";
     xfs_nospace_max_retries: Option<u32> = ["unset"], "xfs-nospace-max-retries",
@@ -168,6 +189,8 @@ settings! {
         "The longest wait for udev after a device appeared or went.";
     lock_timeout: Timeout = ["60s"], "lock-timeout", None,
         "The longest wait for another command that works on the same pool.";
+    device_timeout: Timeout = ["60s"], "device-timeout", None,
+        "The longest wait for a device under the pool to appear.";
     override_udev_sync_check: bool = ["false"], "override-udev-sync-check", Some("dm.override_udev_sync_check"),
         "Whether to go on where udev can't be waited for.";
     log_level: LogLevel = ["warn"], "log-level", Some("dm.libdm_log_level"),

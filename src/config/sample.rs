@@ -70,7 +70,6 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::config::storage_opt::BLOCK_DEVICES_ONLY;
     use crate::config::{ConfigFile, Inputs, Settings};
 
     /// Holds a part of a committed file to what the registry generates.
@@ -98,10 +97,6 @@ mod tests {
             let (_, after) = rest.split_once(end).expect("a line that ends the table");
             format!("{before}{begin}{}{end}{after}", settings_table())
         });
-        let docs = include_str!("../../docs/configuration.md");
-        for key in BLOCK_DEVICES_ONLY {
-            assert!(docs.contains(&format!("`{key}`")), "{key} is not in docs/configuration.md");
-        }
     }
 
     #[test]

@@ -10,7 +10,7 @@ use super::file::FileSettings;
 use super::registry::{SETTINGS, Setting, Settings};
 use super::source::Source;
 use super::storage_opt;
-use super::value::AutoBool;
+use super::value::{AutoBool, MetadataVolumeSize, VolumeSize};
 
 /// The file that is read when nobody names one.
 pub const DEFAULT_FILE: &str = "/etc/thinpool/thinpool.toml";
@@ -180,7 +180,39 @@ impl Settings {
                 removal: self.deferred_removal.source().to_string(),
             });
         }
+        self.volume_group = self.volume_group.map(|group| group.fill_in(self.pool.get()));
+        self.check_backing()?;
         Ok(self)
+    }
+
+    /// What a pool lies on can be said in one way only.
+    fn check_backing(&self) -> Result<(), ConfigError> {
+        let told = |name: &str, source: &Source| format!("{name} ({source})");
+        let datadev = (self.datadev.get().as_path().is_some(), "datadev", self.datadev.source());
+        let metadatadev =
+            (self.metadatadev.get().as_path().is_some(), "metadatadev", self.metadatadev.source());
+        let device = (!self.device.get().0.is_empty(), "device", self.device.source());
+        let thinpooldev = (self.thinpooldev.get().name().is_some(), "thinpooldev", self.thinpooldev.source());
+        let mut ways = [datadev, device, thinpooldev].into_iter().filter(|(given, ..)| *given);
+        if let (Some((_, one, from)), Some((_, other, from_other))) = (ways.next(), ways.next()) {
+            return Err(ConfigError::TwoBackings { one: told(one, from), other: told(other, from_other) });
+        }
+        for ((given, name, source), (needed_given, needed, _)) in [
+            (metadatadev, datadev),
+            ((*self.wipe_devices.get(), "wipe-devices", self.wipe_devices.source()), device),
+        ] {
+            if given && !needed_given {
+                return Err(ConfigError::Needs { one: told(name, source), needed });
+            }
+        }
+        match (self.volume_data_size.get(), self.volume_metadata_size.get()) {
+            (VolumeSize::Share(data), MetadataVolumeSize::Given(VolumeSize::Share(metadata)))
+                if u16::from(data.get()) + 2 * u16::from(metadata.get()) > 100 =>
+            {
+                Err(ConfigError::MoreThanAll { data: *data, metadata: *metadata })
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Whether this pool removes devices later, and whether it deletes them later, on a machine that can or
@@ -225,7 +257,7 @@ mod tests {
         for (setting, row) in SETTINGS.iter().zip(settings.effective()) {
             assert_eq!(row.source, Source::Default);
             assert_eq!(row.name, setting.name);
-            if setting.name != "dir" {
+            if !["dir", "volume-group"].contains(&setting.name) {
                 assert_eq!(row.value, setting.default.join(" "), "{}", setting.name);
             }
         }

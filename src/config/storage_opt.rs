@@ -5,13 +5,8 @@ use super::registry::{SETTINGS, Setting};
 use super::settings::{Given, Level, add};
 use super::source::Source;
 
-/// Docker's options that say nothing about a pool on loop files.
-pub(super) const BLOCK_DEVICES_ONLY: [&str; 9] = [
-    "dm.datadev",
-    "dm.metadatadev",
-    "dm.thinpooldev",
-    "dm.directlvm_device",
-    "dm.directlvm_device_force",
+/// Docker writes these percentages without their sign.
+const BARE_PERCENTAGES: [&str; 4] = [
     "dm.thinp_percent",
     "dm.thinp_metapercent",
     "dm.thinp_autoextend_threshold",
@@ -26,7 +21,12 @@ pub(super) fn read(options: &[String]) -> Result<Level, ConfigError> {
         let setting = setting(key.trim())?;
         let key = key.trim().to_ascii_lowercase();
         let whence = format!("--storage-opt {key}");
-        let given = Given { texts: vec![value.to_owned()], source: Source::StorageOpt(key), whence };
+        let value = if BARE_PERCENTAGES.contains(&key.as_str()) && value.parse::<u8>().is_ok() {
+            format!("{value}%")
+        } else {
+            value.to_owned()
+        };
+        let given = Given { texts: vec![value], source: Source::StorageOpt(key), whence };
         add(&mut level, setting, given)?;
     }
     Ok(level)
@@ -34,9 +34,6 @@ pub(super) fn read(options: &[String]) -> Result<Level, ConfigError> {
 
 fn setting(key: &str) -> Result<&'static Setting, ConfigError> {
     let lower = key.to_ascii_lowercase();
-    if BLOCK_DEVICES_ONLY.contains(&lower.as_str()) {
-        return Err(ConfigError::BlockDevicesOnly(lower));
-    }
     Setting::by_docker_key(&lower).ok_or_else(|| {
         let keys = || SETTINGS.iter().filter_map(|s| s.docker_key);
         ConfigError::UnknownStorageOpt {
@@ -74,6 +71,15 @@ mod tests {
             "min_free_space",
             "xfs_nospace_max_retries",
             "libdm_log_level",
+            "datadev",
+            "metadatadev",
+            "thinpooldev",
+            "directlvm_device",
+            "directlvm_device_force",
+            "thinp_percent",
+            "thinp_metapercent",
+            "thinp_autoextend_threshold",
+            "thinp_autoextend_percent",
         ] {
             assert!(setting(&format!("dm.{key}")).is_ok(), "{key}");
             assert!(setting(&format!("DM.{}", key.to_uppercase())).is_ok(), "{key}");
@@ -81,10 +87,15 @@ mod tests {
     }
 
     #[test]
-    fn options_for_block_devices_are_refused_with_the_reason() {
-        for key in BLOCK_DEVICES_ONLY {
-            let message = error(&format!("{key}=x"));
-            assert!(message.contains("doesn't make yet"), "{message}");
+    fn percentages_that_docker_wrote_without_a_sign_are_percentages() {
+        for key in BARE_PERCENTAGES {
+            let level = read(&[format!("{key}=40")]).expect("read");
+            assert_eq!(
+                level.values().next().map(|given| given.texts.clone()),
+                Some(vec!["40%".to_owned()]),
+                "{key}"
+            );
+            assert!(error(&format!("{key}=101")).contains("Allowed"), "{key}");
         }
     }
 

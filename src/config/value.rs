@@ -1,12 +1,14 @@
 //! The types that settings have: what each allows, how it is read, and how it is shown again.
 
 mod choice;
+mod device;
 mod limit;
 mod list;
 mod path;
 mod size;
 
 pub use choice::{AutoBool, FsChoice, LogLevel};
+pub use device::{DevicePath, DevicePaths, MetadataVolumeSize, PoolDevice, Share, VolumeGroup, VolumeSize};
 pub use limit::Timeout;
 pub use list::{MkfsArgs, MountOptions};
 pub use path::{AbsolutePath, LoopDir};
@@ -117,6 +119,12 @@ mod tests {
             round_trips::<Option<u32>>(&text);
             round_trips::<Timeout>(&text);
             round_trips::<LogLevel>(&text);
+            round_trips::<DevicePath>(&text);
+            round_trips::<PoolDevice>(&text);
+            round_trips::<VolumeGroup>(&text);
+            round_trips::<VolumeSize>(&text);
+            round_trips::<MetadataVolumeSize>(&text);
+            round_trips::<Share>(&text);
         }
     }
 }

@@ -118,7 +118,7 @@ impl Pool<'_> {
 
     /// Attaches the files and loads the pool's table.
     pub(super) fn load(&self) -> Result<(), PoolError> {
-        let files = &self.record.files;
+        let files = self.files();
         let (data, metadata) = (self.attach(&files.data)?, self.attach(&files.metadata)?);
         let created = self.host.dm.create(&NewDevice {
             name: &self.device,
@@ -158,7 +158,7 @@ impl Pool<'_> {
     }
 
     fn check_loop_files(&self) -> Result<(), PoolError> {
-        let (files, policy) = (&self.record.files, &self.record.policy);
+        let (files, policy) = (self.files(), &self.record.policy);
         for (path, expected) in [(&files.data, policy.data_size), (&files.metadata, policy.metadata_size)] {
             let found = Bytes(path.metadata().map_err(io_error("find", path))?.len());
             if found < expected {
@@ -170,7 +170,7 @@ impl Pool<'_> {
 
     /// The kernel would format an all-zero metadata device as a new pool, without a word.
     fn check_superblock(&self) -> Result<(), PoolError> {
-        let path = &self.record.files.metadata;
+        let path = &self.files().metadata;
         let file = File::open(path).map_err(io_error("open", path))?;
         let superblock = Superblock::read(file).map_err(|source| PoolError::Superblock {
             pool: self.name.to_string(),

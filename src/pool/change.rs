@@ -222,7 +222,7 @@ impl Change<'_, '_> {
     /// The host's file system under the data file. The pool's own numbers don't tell when that is full, and a pool
     /// whose files can't be written to is a broken pool.
     fn host_space(&self) -> Option<(&'static str, Bytes, Bytes)> {
-        let space = FileSpace::of(&self.pool.record.files.data).ok()?;
+        let space = FileSpace::of(&self.pool.files().data).ok()?;
         Some(("file system", space.free, space.total))
     }
 

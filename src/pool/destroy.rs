@@ -64,10 +64,11 @@ impl Pool<'_> {
         }
         // Without its log the file alone must not look like a pool that is ready.
         self.catalog.fold()?;
-        for stranger in self.record.files.remove(&self.record.uuid, self.record.file_ids)? {
+        let crate::backing::Backing::Loop(loopback) = self.record.backing.clone();
+        for stranger in loopback.files.remove(&self.record.uuid, loopback.ids)? {
             tracing::warn!(path = %stranger.display(), "not the file that this pool was made with: left alone");
         }
-        if let Some(directory) = self.record.files.data.parent() {
+        if let Some(directory) = loopback.files.data.parent() {
             remove_if_empty(directory)?;
         }
         for file in Catalog::files(&self.paths.catalog()) {

@@ -114,6 +114,12 @@ impl<'h> Pool<'h> {
         &self.record
     }
 
+    /// The loop files.
+    fn files(&self) -> &crate::backing::LoopFiles {
+        let crate::backing::Backing::Loop(loopback) = &self.record.backing;
+        &loopback.files
+    }
+
     /// How every mount of the pool is made.
     fn mount_options(&self) -> Result<MountOptions, PoolError> {
         let policy = &self.record.policy;

@@ -78,7 +78,8 @@ impl Pool<'_> {
 
     fn known(&self) -> Result<Known, PoolError> {
         let counts = self.catalog.counts()?;
-        let PoolRecord { uuid, created, files, policy, .. } = &self.record;
+        let PoolRecord { uuid, created, policy, .. } = &self.record;
+        let files = self.files();
         Ok(Known {
             dm_name: self.device.to_string(),
             uuid: uuid.to_string(),
@@ -133,7 +134,7 @@ impl Pool<'_> {
         if status.state == State::HalfSetUp {
             return;
         }
-        let PoolRecord { files, policy, .. } = &self.record;
+        let (files, policy) = (self.files(), &self.record.policy);
         for (path, expected) in [(&files.data, policy.data_size), (&files.metadata, policy.metadata_size)] {
             let path = path.clone();
             status.problems.extend(match path.metadata().map(|metadata| Bytes(metadata.len())) {
@@ -154,7 +155,7 @@ impl Pool<'_> {
     /// What an activation would stumble over. A file that can't be opened is told as missing already, or is none of
     /// the superblock's faults.
     fn superblock_problem(&self, known: Option<&Known>) -> Option<Problem> {
-        let file = File::open(&self.record.files.metadata).ok()?;
+        let file = File::open(&self.files().metadata).ok()?;
         match Superblock::read(file) {
             Ok(superblock) if superblock.needs_check => Some(Problem::NeedsCheck),
             Ok(superblock) => self.mismatch(known?.transaction_id, superblock.transaction_id),

@@ -8,7 +8,7 @@ use super::destroy::remove_directory;
 use super::device::{LARGEST, SIZE_STEP, Use};
 use super::lock::Lock;
 use super::{Activated, Difference, Host, Location, Paths, Pool, PoolError, io_error, names, now};
-use crate::backing::{LoopFileError, LoopFiles, make_private_directory};
+use crate::backing::{Backing, LoopFileError, LoopFiles, Loopback, make_private_directory};
 use crate::catalog::{Catalog, DeviceKind, DeviceState, Durability, Policy, PoolRecord, PoolState};
 use crate::dm::{Removal, Uuid};
 use crate::fs::FileSystem;
@@ -122,10 +122,11 @@ impl Setup {
         wanted.filesystem = self.filesystem.unwrap_or(record.policy.filesystem);
         let mut differences = differences(&record.policy, &wanted);
         let files = LoopFiles::in_directory(&self.directory);
-        if files != record.files {
+        let Backing::Loop(loopback) = &record.backing;
+        if files != loopback.files {
             let directory =
                 |files: &LoopFiles| files.data.parent().unwrap_or(Path::new("/")).display().to_string();
-            let (is, asked) = (directory(&record.files), directory(&files));
+            let (is, asked) = (directory(&loopback.files), directory(&files));
             differences.push(Difference { setting: "dir", is, asked });
         }
         differences.retain(|difference| self.asked.contains(&difference.setting));
@@ -141,11 +142,12 @@ impl Setup {
             state: PoolState::SettingUp,
             transaction_id: TransactionId::default(),
             created: now(),
-            files: LoopFiles::in_directory(&self.directory),
-            file_ids: None,
+            backing: Backing::Loop(Loopback { files: LoopFiles::in_directory(&self.directory), ids: None }),
             policy: Policy { filesystem, ..self.policy.clone() },
+            clean: false,
         };
-        for path in [&record.files.data, &record.files.metadata] {
+        let Backing::Loop(loopback) = &record.backing;
+        for path in [&loopback.files.data, &loopback.files.metadata] {
             if path.try_exists().map_err(io_error("look for", path))? {
                 return Err(LoopFileError::Exists(path.clone()).into());
             }
@@ -180,10 +182,10 @@ fn make(pool: &mut Pool<'_>) -> Result<(), PoolError> {
 
 /// The loop files. At no moment are there files that nobody knows, nor could somebody else's be taken for them.
 fn make_files(pool: &mut Pool<'_>, policy: &Policy) -> Result<(), PoolError> {
-    let (files, uuid) = (pool.record.files.clone(), pool.record.uuid);
+    let (files, uuid) = (pool.files().clone(), pool.record.uuid);
     let ids = files.create(&uuid, policy.data_size, policy.metadata_size)?;
-    pool.catalog.set_file_ids(ids)?;
-    pool.record.file_ids = Some(ids);
+    pool.record.backing = Backing::Loop(Loopback { files: files.clone(), ids: Some(ids) });
+    pool.catalog.set_backing(&pool.record.backing, policy)?;
     Ok(files.name(&uuid)?)
 }
 

@@ -29,10 +29,10 @@ impl SettingType for bool {
     }
 }
 
-/// Yes, no, or what this machine can do.
+/// Yes, no, or as it suits the machine and the pool.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum AutoBool {
-    /// On where the kernel can do it.
+    /// Decided by what the machine can do, or by what the pool lies on.
     #[default]
     Auto,
     /// On; an error where the kernel can't.
@@ -42,11 +42,11 @@ pub enum AutoBool {
 }
 
 impl AutoBool {
-    /// The decision, given whether this machine can.
+    /// The decision, given what suits.
     #[must_use]
-    pub fn resolve(self, machine_can: bool) -> bool {
+    pub fn resolve(self, auto: bool) -> bool {
         match self {
-            Self::Auto => machine_can,
+            Self::Auto => auto,
             Self::On => true,
             Self::Off => false,
         }
@@ -57,7 +57,7 @@ impl SettingType for AutoBool {
     const SHAPE: Shape = Shape::SwitchOrText;
 
     fn allowed() -> String {
-        "true, false or auto (on where the kernel can)".to_owned()
+        "true, false or auto (as it suits the machine and the pool)".to_owned()
     }
 
     fn parse(text: &str) -> Result<Self, Option<String>> {
