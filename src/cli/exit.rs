@@ -10,7 +10,7 @@ pub const USAGE: u8 = 2;
 pub const NOT_ACTIVE: u8 = 3;
 /// There is no such thing.
 pub const ABSENT: u8 = 4;
-/// The pool works in part, or not at all.
+/// The pool works in part, or not at all; or this host would make it so.
 pub const DEGRADED: u8 = 5;
 /// In use, mounted or locked.
 pub const BUSY: u8 = 6;
@@ -26,7 +26,10 @@ pub const MEANINGS: [(u8, &str); 9] = [
     (USAGE, "the arguments or a setting are wrong"),
     (NOT_ACTIVE, "the pool is not active"),
     (ABSENT, "there is no such pool, image or container"),
-    (DEGRADED, "the pool works in part or not at all (`status`, `activate`)"),
+    (
+        DEGRADED,
+        "the pool works in part or not at all (`status`, `activate`); a warning or a problem was found (`doctor`)",
+    ),
     (BUSY, "busy: in use, mounted, or locked by another process for too long"),
     (REFUSED, "refused, because something would be lost or does not belong together"),
     (FULL, "too little space is free"),

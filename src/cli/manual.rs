@@ -132,6 +132,13 @@ const EXAMPLES: &[(&str, &[Example])] = &[
         ],
     ),
     (
+        "doctor",
+        &[
+            example("thinpool doctor", "What is found, and what helps."),
+            example("thinpool doctor --json", "The same for programs."),
+        ],
+    ),
+    (
         "completions",
         &[example(
             "thinpool completions bash > /etc/bash_completion.d/thinpool",

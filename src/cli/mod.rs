@@ -5,6 +5,7 @@ mod completions;
 mod config;
 mod container;
 mod destroy;
+mod doctor;
 mod error;
 pub mod exit;
 mod image;
@@ -71,6 +72,9 @@ enum Command {
     /// Settings: show.
     #[command(subcommand)]
     Config(config::Command),
+    /// Look for everything on this host that would bite a pool.
+    #[command(long_about = doctor::about())]
+    Doctor(output::Format),
     /// Print a shell's completion script.
     Completions(completions::Arguments),
     /// List images, as `image list` does.
@@ -141,6 +145,7 @@ impl Cli {
             Command::Status(arguments) => return status::run(&context, &arguments),
             Command::Activate => return activate::activate(&context),
             Command::Deactivate => activate::deactivate(&context),
+            Command::Doctor(format) => return doctor::run(&context, format),
             Command::Destroy(arguments) => destroy::run(&context, &arguments),
             Command::Image(command) => image::run(&context, command),
             Command::Container(command) => container::run(&context, command),

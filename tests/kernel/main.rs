@@ -10,6 +10,7 @@
 
 mod containers;
 mod docs;
+mod doctor;
 mod images;
 mod lifecycle;
 mod settings;
