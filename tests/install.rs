@@ -1,4 +1,5 @@
 //! `make install`: what it brings, and that `make uninstall` takes all of it away.
+#![allow(clippy::unwrap_used, reason = "the lints spare only unit tests")]
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -6,10 +6,11 @@ use crate::report::{FindingsJson, findings_text};
 
 /// What `--help` and the manual page say.
 pub(super) fn about() -> String {
-    let checks: String = CHECKS.iter().map(|check| format!("\n\n{}: {}", check.name, check.about)).collect();
+    let checks: Vec<String> = CHECKS.iter().map(|check| format!("{}: {}", check.name, check.about)).collect();
     format!(
         "Look for everything on this host that would bite a pool, and tell what to do about it. Nothing is changed. Who \
-         isn't root is told what could not be looked at. The checks:{checks}"
+         isn't root is told what could not be looked at. The checks:\n\n{}",
+        checks.join("\n\n")
     )
 }
 

@@ -79,8 +79,10 @@ fn kind_and_room(directory: &Path) -> Finding {
 
 fn kind(found: FsType) -> Option<(&'static str, Trouble)> {
     // The numbers have 32 bits; where the field has them as signed ones, they were extended.
-    let found = i64::from(found.0) & 0xFFFF_FFFF;
-    KINDS.iter().find(|(number, ..)| *number == found).map(|(_, name, trouble)| (*name, *trouble))
+    KINDS
+        .iter()
+        .find(|(number, ..)| *number == found.0 & 0xFFFF_FFFF)
+        .map(|(_, name, trouble)| (*name, *trouble))
 }
 
 fn told(at: &str, name: &str, trouble: Trouble) -> Finding {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use ::lvm::{Lv, LvHealth};
 
+use super::machine::ask;
 use super::{Finding, Machine};
 
 /// How the tags of our volumes begin.
@@ -31,7 +32,7 @@ pub(super) fn all(machine: &Machine) -> Vec<Finding> {
         return vec![Finding::ok("LVM is not installed, so it takes nothing")];
     };
     let arguments: Vec<&str> = ["lvmconfig", "--typeconfig", "full"].into_iter().chain(ASKED).collect();
-    let config = match machine.ask(&path, &arguments) {
+    let config = match ask(&path, &arguments) {
         Ok(text) => Config::read(&text),
         Err(error) => return vec![machine.refused("LVM's configuration", &error)],
     };

@@ -112,18 +112,6 @@ impl Machine {
         self.path.iter().map(|folder| folder.join(program)).find(|path| path.is_file())
     }
 
-    /// What a program prints, its messages included, in English. An error is for people.
-    pub(super) fn ask(&self, program: &Path, arguments: &[&str]) -> Result<String, String> {
-        let mut command = Command::new("/bin/sh");
-        // Some print their version as a message.
-        command.args(["-c", "exec \"$0\" \"$@\" 2>&1"]).arg(program).args(arguments);
-        command.env("LC_ALL", "C").current_dir("/");
-        match ::lvm::run(&mut command, COMMAND_LIMIT) {
-            Ok(output) => Ok(String::from_utf8_lossy(&output).into_owned()),
-            Err(error) => Err(error.to_string()),
-        }
-    }
-
     /// What a command refused to tell, for whatever reason it has if it is root who asks.
     pub(super) fn refused(&self, what: &str, error: &str) -> Finding {
         if self.root_asks {
@@ -131,6 +119,18 @@ impl Machine {
         } else {
             Finding::unseen(what, error)
         }
+    }
+}
+
+/// What a program prints, its messages included, in English. An error is for people.
+pub(super) fn ask(program: &Path, arguments: &[&str]) -> Result<String, String> {
+    let mut command = Command::new("/bin/sh");
+    // Some print their version as a message.
+    command.args(["-c", "exec \"$0\" \"$@\" 2>&1"]).arg(program).args(arguments);
+    command.env("LC_ALL", "C").current_dir("/");
+    match ::lvm::run(&mut command, COMMAND_LIMIT) {
+        Ok(output) => Ok(String::from_utf8_lossy(&output).into_owned()),
+        Err(error) => Err(error.to_string()),
     }
 }
 

@@ -1,5 +1,6 @@
 //! The programs that are called.
 
+use super::machine::ask;
 use super::{Finding, Level, Machine};
 
 /// A program that is called.
@@ -72,7 +73,7 @@ impl Tool {
             return Finding { level, ..Finding::note(sentence) }
                 .with_remedy(format!("install {}", self.package));
         };
-        match machine.ask(&path, &[self.version]) {
+        match ask(&path, &[self.version]) {
             Ok(said) => Finding::ok(format!("{}: {}", self.name, version(&said))),
             Err(error) => Finding::warning(
                 format!("{} is there and doesn't work: {error}", path.display()),

@@ -1,5 +1,7 @@
 //! Whether the pools that are set up come back at boot.
 
+use std::path::Path;
+
 use super::{Finding, Machine};
 
 /// Where systemd looks for units and for the links that enable them: systemd.unit(5).
@@ -54,12 +56,12 @@ fn of_pool(machine: &Machine, pool: &str) -> Finding {
 /// looks for; looking needs neither systemctl nor a systemd that answers.
 fn is_enabled(machine: &Machine, unit: &str) -> bool {
     let folders = UNITS.iter().filter_map(|units| std::fs::read_dir(machine.path(units)).ok()).flatten();
-    let depending = |name: &str| name.ends_with(".wants") || name.ends_with(".requires");
+    let depends = |path: &Path| path.extension().is_some_and(|kind| kind == "wants" || kind == "requires");
     // What can't be read enables nothing for systemd either.
     folders
         .flatten()
-        .filter(|entry| depending(&entry.file_name().to_string_lossy()))
-        .any(|entry| entry.path().join(unit).symlink_metadata().is_ok())
+        .map(|entry| entry.path())
+        .any(|folder| depends(&folder) && folder.join(unit).symlink_metadata().is_ok())
 }
 
 #[cfg(test)]
