@@ -5,7 +5,7 @@ PREFIX ?= /usr/local
 SHELL_SCRIPTS = $(shell git grep -lE '^\#!.*(bash|busybox sh)' -- ':!*.md' ':!Makefile')
 
 help: ## show this list
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 demo: build ## show the tool at work, in a throwaway machine (HOST=1: here, as root)
 	@scripts/packages vm
@@ -26,11 +26,18 @@ lint: ## check format, lints, documentation and shell scripts
 	RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --quiet
 	shellcheck --external-sources --source-path=SCRIPTDIR $(SHELL_SCRIPTS) tests/vm/lib/*.sh
 
-install: ## install the release build under PREFIX (/usr/local), below DESTDIR if set
-	@scripts/packages build
-	cargo build --release --locked
-	install -D target/release/thinpool "$(DESTDIR)$(PREFIX)/sbin/thinpool"
-	install -D -m 644 configs/thinpool.toml "$(DESTDIR)$(PREFIX)/share/doc/thinpool/thinpool.toml"
+install: release ## install the release build under PREFIX (/usr/local), below DESTDIR if set
+	@PREFIX="$(PREFIX)" DESTDIR="$(DESTDIR)" scripts/install target/release/thinpool target/release/examples/manpages
+
+uninstall: ## remove what install installed; pools stay as they are
+	@PREFIX="$(PREFIX)" DESTDIR="$(DESTDIR)" scripts/install --remove
+
+deb: release ## make a Debian package in target/debian/
+	@scripts/deb
+
+test-deb: release ## install, upgrade, remove and purge the Debian package in a throwaway machine
+	@scripts/packages vm
+	@tests/deb/run
 
 vm: build ## a root shell in a throwaway machine, with thinpool on its PATH
 	@scripts/packages vm
@@ -40,4 +47,8 @@ build:
 	@scripts/packages build
 	cargo build --workspace
 
-.PHONY: help demo test lint install vm build
+release:
+	@scripts/packages build
+	cargo build --release --locked --bin thinpool --example manpages
+
+.PHONY: help demo test lint install uninstall deb test-deb vm build release

@@ -10,6 +10,7 @@ pub mod catalog;
 pub mod cli;
 pub mod config;
 pub mod dm;
+pub mod doctor;
 pub mod fs;
 pub mod image;
 pub mod pool;

@@ -307,3 +307,19 @@ fn a_mkfs_that_outlives_its_killed_setup_keeps_nobody_from_clearing_up() {
         if next == &SMALL[..] { bench.assert_one_pool() } else { bench.assert_nothing_left() }
     }
 }
+
+#[test]
+fn a_cookie_that_nobody_waits_on_is_found_with_its_cure() {
+    let _alone = Alone::new();
+    let bench = Bench::new();
+    let doctor = || bench.run(["doctor"]);
+    assert!(doctor().out.contains("none is left behind"), "{:?}", doctor());
+    let key = ok(Command::new("dmsetup").arg("udevcreatecookie")).trim().to_lowercase();
+    // A command that has just made one is about to wait on it: it has to be some seconds old.
+    wait_for("the cookie is found", || doctor().out.contains(&key));
+    let said = doctor();
+    assert_eq!(said.code, 5, "{said:?}");
+    assert!(said.out.contains("dmsetup udevcomplete_all"), "{said:?}");
+    ok(Command::new("dmsetup").args(["udevcomplete_all", "--yes"]));
+    assert!(doctor().out.contains("none is left behind"), "{:?}", doctor());
+}

@@ -4,6 +4,7 @@ use std::io;
 
 use thiserror::Error;
 
+use super::exit;
 use crate::backing::block::Obstacle;
 use crate::boot::BootError;
 use crate::config::ConfigError;
@@ -11,28 +12,6 @@ use crate::dm;
 use crate::image::{AddError, ImportError};
 use crate::pool::{NameRefused, PoolError};
 use crate::units::SizeError;
-
-/// Exit codes; `thinpool --help` tells them.
-pub mod exit {
-    /// Done.
-    pub const DONE: u8 = 0;
-    /// Failed, for a reason that has no code of its own.
-    pub const FAILED: u8 = 1;
-    /// Arguments or settings are wrong.
-    pub const USAGE: u8 = 2;
-    /// The pool is not active.
-    pub const NOT_ACTIVE: u8 = 3;
-    /// There is no such thing.
-    pub const ABSENT: u8 = 4;
-    /// The pool works in part, or not at all.
-    pub const DEGRADED: u8 = 5;
-    /// In use, mounted or locked.
-    pub const BUSY: u8 = 6;
-    /// Something would be lost, or does not belong together.
-    pub const REFUSED: u8 = 7;
-    /// Too little space is free.
-    pub const FULL: u8 = 8;
-}
 
 /// An error of a command.
 #[derive(Debug, Error)]

@@ -16,8 +16,10 @@ use crate::report::{Column, Table, age};
 /// What to do with images.
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// Import an image: a root file system as a tar archive (plain, gzip, zstd, xz) or a directory, an archive of
-    /// `docker save`, or an OCI image layout. What it is, its content tells.
+    /// Import an image, whatever it comes as.
+    ///
+    /// A root file system as a tar archive (plain, gzip, zstd, xz) or a directory, an archive of `docker save`, or an
+    /// OCI image layout. What it is, its content tells.
     Import {
         /// What the image is to be called.
         name: String,

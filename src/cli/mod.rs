@@ -5,8 +5,11 @@ mod completions;
 mod config;
 mod container;
 mod destroy;
+mod doctor;
 mod error;
+pub mod exit;
 mod image;
+pub mod manual;
 mod output;
 mod progress;
 mod settings;
@@ -16,9 +19,9 @@ mod status;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
-pub use error::{CliError, exit};
+pub use error::CliError;
 
 use self::settings::GeneralSettings;
 use crate::config::{ConfigFile, Inputs, Settings};
@@ -27,31 +30,12 @@ use crate::pool::{Host, Location};
 /// Sets up, keeps and reports device-mapper thin pools, with a thin snapshot for every image and container.
 #[derive(Debug, Parser)]
 #[command(name = "thinpool", version, max_term_width = 110, propagate_version = true)]
-#[command(after_long_help = AFTER_HELP)]
 struct Cli {
     #[command(flatten)]
     general: General,
     #[command(subcommand)]
     command: Command,
 }
-
-const AFTER_HELP: &str = "\
-Exit codes:
-  0  done; for `status`: the pool is healthy
-  1  failed
-  2  the arguments or a setting are wrong
-  3  the pool is not active
-  4  there is no such pool, image or container
-  5  the pool works in part or not at all (`status`, `activate`)
-  6  busy: in use, mounted, or locked by another process for too long
-  7  refused, because something would be lost or does not belong together
-  8  too little space is free
-
-Files:
-  /etc/thinpool/thinpool.toml     settings; `thinpool config show` tells which are in force, and why
-  /var/lib/thinpool/<pool>/       a pool's catalog, locks, mount points and, by default, its loop files
-
-Logs go to standard error; THINPOOL_LOG=debug shows what is asked of the kernel.";
 
 /// What every command takes.
 #[derive(Debug, Args)]
@@ -88,6 +72,9 @@ enum Command {
     /// Settings: show.
     #[command(subcommand)]
     Config(config::Command),
+    /// Look for everything on this host that would bite a pool.
+    #[command(long_about = doctor::about())]
+    Doctor(output::Format),
     /// Print a shell's completion script.
     Completions(completions::Arguments),
     /// List images, as `image list` does.
@@ -118,10 +105,17 @@ impl Context {
     }
 }
 
+/// The command line, as the manual pages and the completions are made of it.
+#[must_use]
+pub fn command() -> clap::Command {
+    manual::complete(Cli::command())
+}
+
 /// Runs the command that the process was started with.
 #[must_use]
 pub fn run() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let parsed = command().try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches));
+    let cli = match parsed {
         Ok(cli) => cli,
         Err(error) => {
             // clap prints help to standard output and errors to standard error; a reader that has gone is no error.
@@ -152,6 +146,7 @@ impl Cli {
             Command::Status(arguments) => return status::run(&context, &arguments),
             Command::Activate(how) => return activate::activate(&context, &how),
             Command::Deactivate(how) => return activate::deactivate(&context, &how),
+            Command::Doctor(format) => return doctor::run(&context, format),
             Command::Destroy(arguments) => destroy::run(&context, &arguments),
             Command::Image(command) => image::run(&context, command),
             Command::Container(command) => container::run(&context, command),

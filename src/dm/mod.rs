@@ -27,7 +27,7 @@ pub use status::{Blocks, Mode, NoSpacePolicy, PoolStatus, PoolUsage, StatusError
 pub use superblock::{SUPERBLOCK_SIZE, Superblock, SuperblockError};
 pub use table::{Feature, Linear, Table, TableError, Thin, ThinPool};
 pub use twin::{Disk, Injection, IoError, TornSnapshot, Twin};
-pub use udev::UdevSync;
+pub use udev::{UdevSync, cookie_waiters, is_cookie};
 
 /// What this project needs of device-mapper. Every wait inside is bounded.
 pub trait DeviceMapper: Send + Sync {

@@ -35,7 +35,8 @@ pub enum UdevSync {
 
 impl UdevSync {
     /// Looks at the host.
-    pub(super) fn detect() -> Self {
+    #[must_use]
+    pub fn detect() -> Self {
         const RULES: [&str; 4] =
             ["/etc/udev/rules.d", "/run/udev/rules.d", "/usr/lib/udev/rules.d", "/lib/udev/rules.d"];
         if !Path::new("/run/udev/control").exists() {
@@ -150,6 +151,21 @@ impl Cookie {
             }
         }
     }
+}
+
+/// Whether a semaphore with this key is a cookie: libdevmapper's own number, and 16 bits that were drawn.
+#[must_use]
+pub fn is_cookie(key: u32) -> bool {
+    key >> DM_UDEV_FLAGS_SHIFT == DM_COOKIE_MAGIC
+}
+
+/// How many processes wait on a cookie, for udev.
+pub fn cookie_waiters(semaphore: i32) -> Result<u32, Errno> {
+    /// semctl(2): the number of processes that wait for zero. The libc crate doesn't have it.
+    const GETZCNT: libc::c_int = 15;
+    // SAFETY: GETZCNT takes no argument and changes nothing.
+    let waiting = Errno::result(unsafe { libc::semctl(semaphore, 0, GETZCNT) })?;
+    Ok(waiting.unsigned_abs())
 }
 
 impl Drop for Cookie {

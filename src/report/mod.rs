@@ -3,6 +3,7 @@
 
 mod age;
 mod docker;
+mod doctor;
 mod json;
 mod row;
 mod table;
@@ -12,6 +13,7 @@ mod text;
 
 pub use age::age;
 pub use docker::docker_rows;
+pub use doctor::{FindingsJson, findings_text};
 pub use json::{StatusJson, json};
 pub use row::{Row, print_rows};
 pub use table::{Column, Table};

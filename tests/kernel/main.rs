@@ -11,6 +11,7 @@
 mod block;
 mod containers;
 mod docs;
+mod doctor;
 mod images;
 mod lifecycle;
 mod settings;

@@ -1,0 +1,250 @@
+//! What `--help` and the manual pages tell besides the arguments: examples, files, exit codes. Each stands here once,
+//! and `examples/manpages.rs` makes the pages of it.
+
+use std::fmt::{Display, Write};
+
+use clap::Command;
+
+use super::exit;
+use crate::config::DEFAULT_FILE;
+
+/// How a command may be used.
+#[derive(Debug, Clone, Copy)]
+pub struct Example {
+    /// The line to type.
+    pub line: &'static str,
+    /// What it does.
+    pub does: &'static str,
+}
+
+const fn example(line: &'static str, does: &'static str) -> Example {
+    Example { line, does }
+}
+
+/// The examples of every command; "" is `thinpool` itself. A test insists that no command lacks one.
+const EXAMPLES: &[(&str, &[Example])] = &[
+    (
+        "",
+        &[
+            example("thinpool setup", "A pool on two sparse files."),
+            example("thinpool image import debian debian-rootfs.tar.zst", "An image in it."),
+            example("thinpool container create debian --name web1", "A writable snapshot of the image."),
+            example("thinpool container mount web1", "The snapshot as a directory, which is printed."),
+            example("thinpool status", "How the pool is."),
+        ],
+    ),
+    (
+        "setup",
+        &[
+            example(
+                "thinpool setup",
+                "A pool on two sparse files in /var/lib/thinpool/thinpool, with every default.",
+            ),
+            example(
+                "thinpool setup --pool ci --loop-data-size 20G --base-size 4G --fs ext4",
+                "A second, smaller pool, whose containers have ext4 on 4 GiB.",
+            ),
+            example(
+                "thinpool setup --storage-opt dm.basesize=20G --storage-opt dm.fs=xfs",
+                "The same settings under the names that Docker gave them.",
+            ),
+        ],
+    ),
+    (
+        "status",
+        &[
+            example("thinpool status", "Every row, and below them what is wrong and what to do."),
+            example("thinpool status --pool ci --json", "The same of the pool `ci`, for programs."),
+            example("thinpool status --docker", "Only what `docker info` printed."),
+        ],
+    ),
+    ("activate", &[example("thinpool activate", "The pool is there again after a reboot.")]),
+    (
+        "deactivate",
+        &[example(
+            "thinpool deactivate --pool ci",
+            "The pool `ci` has no device nodes any more; all it holds stays.",
+        )],
+    ),
+    (
+        "destroy",
+        &[
+            example("thinpool destroy", "Asks first."),
+            example("thinpool destroy --pool ci --yes", "Removes the pool `ci` without asking."),
+        ],
+    ),
+    (
+        "image import",
+        &[
+            example(
+                "thinpool image import debian debian-rootfs.tar.zst",
+                "A root file system from an archive.",
+            ),
+            example("thinpool image import debian /srv/chroots/debian", "The same from a directory."),
+            example(
+                "docker save app:1.0 | thinpool image import app -",
+                "An image of Docker's, with its layers.",
+            ),
+            example(
+                "thinpool image import app ./oci-layout --reference 1.0",
+                "One of the images in an OCI layout.",
+            ),
+        ],
+    ),
+    ("image list", &[example("thinpool image list --json", "All images, for programs.")]),
+    ("image remove", &[example("thinpool image remove debian", "Refused while a container is made of it.")]),
+    (
+        "container create",
+        &[
+            example("thinpool container create debian", "Makes a name up and prints it."),
+            example(
+                "thinpool container create debian --name web1 --size 40G",
+                "A larger file system than the image's.",
+            ),
+        ],
+    ),
+    ("container list", &[example("thinpool container list", "All containers, and where they are mounted.")]),
+    (
+        "container activate",
+        &[example(
+            "thinpool container activate web1",
+            "Prints /dev/mapper/thinpool-web1, for a virtual machine.",
+        )],
+    ),
+    (
+        "container deactivate",
+        &[example("thinpool container deactivate web1", "Takes the device node away again.")],
+    ),
+    (
+        "container mount",
+        &[
+            example("thinpool container mount web1", "At a directory of the pool's, which is printed."),
+            example("thinpool container mount web1 /mnt", "At /mnt."),
+        ],
+    ),
+    ("container unmount", &[example("thinpool container unmount web1", "From wherever it was mounted.")]),
+    ("container remove", &[example("thinpool container remove web1 web2", "Both, with everything in them.")]),
+    (
+        "config show",
+        &[
+            example("thinpool config show", "Every setting, and where its value came from."),
+            example("thinpool config show --base-size 20G", "What `setup` would be given with this flag."),
+        ],
+    ),
+    (
+        "doctor",
+        &[
+            example("thinpool doctor", "What is found, and what helps."),
+            example("thinpool doctor --json", "The same for programs."),
+        ],
+    ),
+    (
+        "completions",
+        &[example(
+            "thinpool completions bash > /etc/bash_completion.d/thinpool",
+            "For who didn't install by `make install` or a package, which bring them along.",
+        )],
+    ),
+];
+
+/// The files that every command knows.
+pub const FILES: [(&str, &str); 2] = [
+    (DEFAULT_FILE, "settings; `thinpool config show` tells which are in force, and why"),
+    ("/var/lib/thinpool/<pool>/", "a pool's catalog, locks, mount points and, by default, its loop files"),
+];
+
+/// The environment that every command reads.
+pub const ENVIRONMENT: [(&str, &str); 1] = [(
+    "THINPOOL_LOG",
+    "how much is told on standard error, beating the setting `log-level`; `debug` shows what is asked of the kernel",
+)];
+
+/// A command's examples; `command` is what stands between `thinpool` and the arguments.
+#[must_use]
+pub fn examples(command: &str) -> &'static [Example] {
+    EXAMPLES.iter().find(|(name, _)| *name == command).map_or(&[], |(_, examples)| examples)
+}
+
+/// The command line, with what stands here in each command's `--help`.
+pub(super) fn complete(command: Command) -> Command {
+    let help = [
+        usage(examples("")),
+        columns("Exit codes:", &exit::MEANINGS),
+        columns("Files:", &FILES),
+        columns("Environment:", &ENVIRONMENT),
+    ];
+    with_examples(command, "").after_long_help(help.join("\n\n"))
+}
+
+fn with_examples(command: Command, path: &str) -> Command {
+    let command = command.mut_subcommands(|command| {
+        let path = format!("{path} {}", command.get_name()).trim_start().to_owned();
+        with_examples(command, &path)
+    });
+    match examples(path) {
+        [] => command,
+        examples => command.after_long_help(usage(examples)),
+    }
+}
+
+fn usage(examples: &[Example]) -> String {
+    let mut text = "Examples:".to_owned();
+    for Example { line, does } in examples {
+        let _ = write!(text, "\n  {line}\n          {does}");
+    }
+    text
+}
+
+fn columns<T: Display>(title: &str, rows: &[(T, &str)]) -> String {
+    let width = rows.iter().map(|(name, _)| name.to_string().chars().count()).max().unwrap_or(0);
+    let mut text = title.to_owned();
+    for (name, tells) in rows {
+        let _ = write!(text, "\n  {name:width$}  {tells}");
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Command;
+
+    use super::*;
+    use crate::cli::command;
+
+    /// Every command without commands of its own, by what stands behind `thinpool`.
+    fn leaves(command: &Command, path: &str) -> Vec<String> {
+        let visible = command.get_subcommands().filter(|command| !command.is_hide_set());
+        let below = |command: &Command| leaves(command, &format!("{path} {}", command.get_name()));
+        let below: Vec<String> = visible.flat_map(below).collect();
+        if below.is_empty() { vec![path.trim_start().to_owned()] } else { below }
+    }
+
+    #[test]
+    fn no_command_is_without_an_example() {
+        let without: Vec<String> =
+            leaves(&command(), "").into_iter().filter(|leaf| examples(leaf).is_empty()).collect();
+        assert_eq!(without, Vec::<String>::new(), "add them to EXAMPLES");
+    }
+
+    #[test]
+    fn every_example_is_of_its_command_and_would_be_understood() {
+        for (name, examples) in EXAMPLES {
+            for Example { line, .. } in *examples {
+                let (_, typed) =
+                    line.split_once("thinpool ").unwrap_or_else(|| panic!("{line}: without thinpool"));
+                let words = typed.split_whitespace().take_while(|word| !matches!(*word, "|" | ">"));
+                assert!(typed.starts_with(name), "{line}: not of {name}");
+                if let Err(error) = command().try_get_matches_from(std::iter::once("thinpool").chain(words)) {
+                    panic!("{line}: {error}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn no_exit_code_is_told_twice_or_left_out() {
+        for (index, (code, _)) in exit::MEANINGS.iter().enumerate() {
+            assert_eq!(usize::from(*code), index);
+        }
+    }
+}

@@ -1,0 +1,178 @@
+//! System V semaphores, and among them libdevmapper's cookies: on each of them somebody waits for udev.
+
+use std::io;
+
+use nix::errno::Errno;
+
+use super::{Finding, Machine};
+use crate::dm;
+
+/// The kernel's list of semaphores: proc(5).
+const SEMAPHORES: &str = "/proc/sysvipc/sem";
+/// Its limits, the fourth being how many sets of semaphores there may be.
+const LIMITS: &str = "/proc/sys/kernel/sem";
+/// Between making a cookie and waiting on it a command makes one ioctl; by then it has long been made.
+const YOUNG: u64 = 10;
+/// udev answers in milliseconds. Who waits for so long waits in vain.
+const TOO_LONG: u64 = 60;
+
+/// Whether a semaphore more can be made.
+pub(super) fn room(machine: &Machine) -> Vec<Finding> {
+    let (used, most) = match (list(machine), limit(machine)) {
+        (Ok(list), Ok(most)) => (list.len(), most),
+        (Err(error), _) | (_, Err(error)) => {
+            return vec![
+                Finding::note(format!("System V semaphores can't be counted: {error}")).with_remedy(
+                    "a kernel with CONFIG_SYSVIPC, and /proc; without, udev can't be waited for",
+                ),
+            ];
+        }
+    };
+    vec![if used < most - most / 10 {
+        Finding::ok(format!("{used} of {most} are in use"))
+    } else {
+        Finding::warning(
+            format!("{used} of {most} are in use; without a free one, udev can't be waited for"),
+            format!(
+                "`ipcs -s` tells whose they are; {LIMITS} (sysctl kernel.sem), its fourth number, allows more"
+            ),
+        )
+    }]
+}
+
+/// Cookies on which nobody waits, and those on which somebody waits in vain.
+pub(super) fn abandoned(machine: &Machine) -> Vec<Finding> {
+    // What can't be listed was told by `room`.
+    let mut cookies = list(machine).unwrap_or_default();
+    cookies.retain(|semaphore| dm::is_cookie(semaphore.key));
+    let (mut left, mut stuck) = (Vec::new(), Vec::new());
+    for cookie in cookies {
+        let age = machine.now.saturating_sub(cookie.changed);
+        match (machine.waiters)(cookie.id) {
+            // It went while we looked.
+            Err(Errno::EINVAL | Errno::EIDRM) => {}
+            Err(errno) => return vec![Finding::unseen("cookies", errno)],
+            Ok(0) if age >= YOUNG => left.push((cookie, age)),
+            Ok(1..) if age >= TOO_LONG => stuck.push((cookie, age)),
+            Ok(_) => {}
+        }
+    }
+    let mut findings = Vec::new();
+    if !left.is_empty() {
+        findings.push(Finding::warning(
+            format!("left behind by commands that died while they waited for udev: {}", told(&left)),
+            "`dmsetup udevcomplete_all 1` removes all that are older than a minute; `dmsetup udevcookies` lists them",
+        ));
+    }
+    if !stuck.is_empty() {
+        findings.push(Finding::warning(
+            format!("commands wait for udev in vain: {}", told(&stuck)),
+            "`journalctl -u systemd-udevd` may tell why; `dmsetup udevcomplete_all 1` lets them go on",
+        ));
+    }
+    if findings.is_empty() {
+        findings.push(Finding::ok("none is left behind"));
+    }
+    findings
+}
+
+/// A set of semaphores.
+#[derive(Debug, Clone, Copy)]
+struct Semaphore {
+    key: u32,
+    id: i32,
+    changed: u64,
+}
+
+fn list(machine: &Machine) -> io::Result<Vec<Semaphore>> {
+    Ok(machine.read(SEMAPHORES)?.lines().skip(1).filter_map(semaphore).collect())
+}
+
+/// A line of "key semid perms nsems uid gid cuid cgid otime ctime".
+fn semaphore(line: &str) -> Option<Semaphore> {
+    let words: Vec<&str> = line.split_whitespace().collect();
+    let key: i32 = words.first()?.parse().ok()?;
+    Some(Semaphore {
+        key: key.cast_unsigned(),
+        id: words.get(1)?.parse().ok()?,
+        changed: words.get(9)?.parse().ok()?,
+    })
+}
+
+fn limit(machine: &Machine) -> io::Result<usize> {
+    let text = machine.read(LIMITS)?;
+    let most = text.split_whitespace().nth(3).and_then(|word| word.parse().ok());
+    most.ok_or_else(|| io::Error::other(format!("{LIMITS} is '{}'", text.trim_end())))
+}
+
+fn told(cookies: &[(Semaphore, u64)]) -> String {
+    let told = |(cookie, age): &(Semaphore, u64)| format!("{:#010x} ({age} s old)", cookie.key);
+    cookies.iter().map(told).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::testing::{Bench, levels};
+    use super::*;
+    use crate::doctor::Level;
+
+    const HEADER: &str =
+        "       key      semid perms      nsems   uid   gid  cuid  cgid      otime      ctime\n";
+    /// 0x0D4D0001, and one that is somebody else's.
+    const KEYS: [u32; 2] = [0x0D4D_0001, 0x0E4D_0001];
+
+    /// A machine with two semaphores of this age.
+    fn machine(bench: &Bench, age: u64) -> Machine {
+        let now = bench.machine().now;
+        let line = |key: &u32| format!("{key} 7 600 1 0 0 0 0 {0} {0}\n", now - age);
+        let text = KEYS.iter().map(line).collect::<String>();
+        std::fs::create_dir_all(bench.path().join("proc/sysvipc")).unwrap();
+        std::fs::write(bench.path().join("proc/sysvipc/sem"), format!("{HEADER}{text}")).unwrap();
+        bench.machine()
+    }
+
+    #[test]
+    fn a_cookie_that_nobody_waits_on_is_found_with_its_key_and_the_way_to_be_rid_of_it() {
+        let found = abandoned(&machine(&Bench::new(), 300));
+        assert_eq!(levels(&found), [Level::Warning]);
+        assert!(found[0].sentence.contains("0x0d4d0001 (300 s old)"), "{found:?}");
+        assert!(!found[0].sentence.contains("0x0e4d0001"), "somebody else's: {found:?}");
+        assert!(found[0].remedy.as_ref().unwrap().contains("dmsetup udevcomplete_all"), "{found:?}");
+    }
+
+    #[test]
+    fn a_cookie_that_is_in_use_is_left_alone_until_its_wait_is_in_vain() {
+        for (age, waiters, level) in [(1, 0, Level::Ok), (30, 1, Level::Ok), (90, 1, Level::Warning)] {
+            let bench = Bench::new();
+            let mut machine = machine(&bench, age);
+            machine.waiters = if waiters == 0 { |_| Ok(0) } else { |_| Ok(1) };
+            assert_eq!(levels(&abandoned(&machine)), [level], "{age} s old, {waiters} waiting");
+        }
+    }
+
+    #[test]
+    fn who_may_not_look_at_a_cookie_is_told_so() {
+        let bench = Bench::new();
+        let mut machine = machine(&bench, 300);
+        machine.waiters = |_| Err(Errno::EACCES);
+        assert_eq!(levels(&abandoned(&machine)), [Level::Note]);
+    }
+
+    #[test]
+    fn a_limit_that_is_nearly_reached_is_told_before_it_is() {
+        for (most, level) in [("2", Level::Warning), ("32000", Level::Ok)] {
+            let bench =
+                Bench::new().with("proc/sys/kernel/sem", &format!("32000\t1024000000\t500\t{most}\n"));
+            assert_eq!(levels(&room(&machine(&bench, 0))), [level]);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_list_of_semaphores_makes_the_reader_panic(text in ".*|( *-?[0-9]{1,12}){0,12}\n") {
+            let _ = semaphore(&text);
+        }
+    }
+}
