@@ -323,3 +323,97 @@ fn a_cookie_that_nobody_waits_on_is_found_with_its_cure() {
     ok(Command::new("dmsetup").args(["udevcomplete_all", "--yes"]));
     assert!(doctor().out.contains("none is left behind"), "{:?}", doctor());
 }
+
+/// A blank disk for LVM: a loop device. Gone with the test, and what LVM has on it.
+struct BlankDisk {
+    _directory: tempfile::TempDir,
+    node: String,
+}
+
+impl BlankDisk {
+    fn new() -> Self {
+        let directory = tempfile::tempdir().expect("a directory");
+        let file = directory.path().join("disk");
+        std::fs::File::create(&file).and_then(|file| file.set_len(4 << 30)).expect("a file");
+        let node = ok(Command::new("losetup").args(["--find", "--show"]).arg(&file)).trim().to_owned();
+        ok(Command::new("udevadm").arg("settle"));
+        Self { _directory: directory, node }
+    }
+
+    /// Whether LVM or anybody else has left something on it.
+    fn is_blank(&self) -> bool {
+        ok(Command::new("wipefs").arg(&self.node)).is_empty()
+    }
+}
+
+impl Drop for BlankDisk {
+    fn drop(&mut self) {
+        for line in ["vgremove --yes --force $(pvs --noheadings -o vg_name $0)", "pvremove --yes $0"] {
+            drop(Command::new("sh").args(["-c", line, &self.node]).output());
+        }
+        run(Command::new("losetup").args(["--detach", &self.node]));
+        run(Command::new("sh")
+            .args(["-c", "rm -f /etc/lvm/archive/direct-lvm* /etc/lvm/backup/direct-lvm*; udevadm settle"]));
+    }
+}
+
+/// What there is of direct LVM at some moment.
+fn lvm_has(what: &str) -> bool {
+    let (report, row) = what.split_once(' ').expect("a report and a row");
+    run(Command::new("sh").args(["-c", &format!("{report} --noheadings | grep -q -- '{row}'")])).code == 0
+}
+
+#[test]
+fn a_setup_on_raw_disks_that_is_killed_anywhere_leaves_no_volume_group_behind() {
+    let _alone = Alone::new();
+    let disk = BlankDisk::new();
+    for next in ["setup", "destroy"] {
+        for moment in
+            ["pvs lvm2", "vgs direct-lvm", "lvs data", "lvs metadata", "lvs metadata-spare", "lvs -wi-ao"]
+        {
+            let bench = Bench::new();
+            let setup = [
+                "setup",
+                "--no-enable",
+                "--fs",
+                "ext4",
+                "--base-size",
+                "512M",
+                "--device",
+                disk.node.as_str(),
+            ];
+            bench.kill_when(setup, || lvm_has(moment));
+            if next == "setup" {
+                bench.ok(setup);
+                assert_eq!(bench.health().0, 0, "{moment}");
+            }
+            let said = bench.promptly(["destroy", "--yes"]);
+            assert!(said.code == 0 || said.code == 4, "{moment}: {said:?}");
+            assert!(disk.is_blank(), "{next} after a kill at {moment}: {}", ok(&mut Command::new("lvs")));
+            bench.assert_nothing_left();
+        }
+    }
+}
+
+/// The commands of a section of a page, in their order.
+fn commands<'a>(page: &'a str, section: &str) -> Vec<&'a str> {
+    let section = page.split("\n## ").find(|part| part.starts_with(section)).expect("the section");
+    section.lines().filter_map(|line| line.strip_prefix("    # ")).collect()
+}
+
+#[test]
+fn the_recipe_for_direct_lvm_works_as_it_is_written() {
+    let _alone = Alone::new();
+    let disk = BlankDisk::new();
+    let lines = commands(include_str!("../docs/direct-lvm.md"), "By hand");
+    assert!(lines.len() > 8, "{lines:?}");
+    let mut said = String::new();
+    for line in lines {
+        let line = line.replace("/dev/sda", &disk.node);
+        said += &ok(Command::new("sh").args(["-c", &line]));
+    }
+    for expected in ["Data Space Total: 4.0", "thinpool-pool: 0 ", "direct--lvm-metadata", "thinpool-pool "] {
+        assert!(said.contains(expected), "{expected} is not in: {said}");
+    }
+    assert!(disk.is_blank());
+}

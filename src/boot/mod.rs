@@ -155,7 +155,10 @@ mod tests {
         std::os::unix::fs::symlink("files", directory.path().join("link")).expect("a link");
         let needs = Needs::of(&Backing::Loop(Loopback { files, ids: None }));
         let real = directory.path().canonicalize().expect("a path").join("files");
-        assert_eq!(needs.with_state_in(Path::new("/var/nowhere")).directories[1..], [real.clone()]);
+        assert_eq!(
+            needs.with_state_in(Path::new("/var/nowhere")).directories[1..],
+            std::slice::from_ref(&real)[..]
+        );
         assert_eq!(needs.with_state_in(&directory.path().join("link")).directories, [real]);
     }
 }

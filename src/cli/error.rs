@@ -5,7 +5,8 @@ use std::io;
 use thiserror::Error;
 
 use super::exit;
-use crate::backing::block::Obstacle;
+use crate::backing::VolumesError;
+use crate::backing::block::{BlockError, Obstacle};
 use crate::boot::BootError;
 use crate::config::ConfigError;
 use crate::dm;
@@ -73,7 +74,12 @@ fn of_pool(error: &PoolError) -> u8 {
     match error {
         PoolError::NotActive(_) | PoolError::ExistingNotActive(_) => exit::NOT_ACTIVE,
         PoolError::Absent { .. } | PoolError::NoSuch { .. } => exit::ABSENT,
+        // What is on a device, and in nobody's use, would be lost.
+        PoolError::Obstacles { obstacles, .. } if obstacles.iter().all(Obstacle::can_be_wiped) => {
+            exit::REFUSED
+        }
         PoolError::Lock(_)
+        | PoolError::Obstacles { .. }
         | PoolError::InUse { .. }
         | PoolError::Mounted { .. }
         | PoolError::Covered(_)
@@ -103,12 +109,9 @@ fn of_pool(error: &PoolError) -> u8 {
         | PoolError::WipeOfStranger(_)
         | PoolError::NoMetadataDevice { .. }
         | PoolError::DeviceTooSmall { .. }
-        | PoolError::Options(_) => exit::USAGE,
-        // In use is busy; anything else on it would be lost.
-        PoolError::Obstacles { obstacles, .. } if obstacles.iter().all(Obstacle::can_be_wiped) => {
-            exit::REFUSED
-        }
-        PoolError::Obstacles { .. } => exit::BUSY,
+        | PoolError::Options(_)
+        | PoolError::Block(BlockError::NotThere { .. } | BlockError::NotABlockDevice { .. })
+        | PoolError::Volumes(VolumesError::TooSmall { .. }) => exit::USAGE,
         PoolError::CleanUp { cause, .. } => of_pool(cause),
         _ => exit::FAILED,
     }

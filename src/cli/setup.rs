@@ -1,5 +1,6 @@
 //! `thinpool setup`
 
+use std::fmt::Write;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -105,15 +106,11 @@ fn on_devices(devices: &Devices, policy: &Policy) -> String {
         name(&devices.metadata),
         policy.metadata_size
     );
-    if let Some(volumes) = &devices.volumes {
-        told += &match &volumes.group {
-            Some(group) => {
-                let disks: Vec<_> = group.disks.iter().map(|disk| disk.name.display().to_string()).collect();
-                format!(", in the volume group {} that was made of {}", volumes.vg, disks.join(", "))
-            }
-            None => ", a volume that was made for it".to_owned(),
-        };
-    }
+    let Some(volumes) = &devices.volumes else { return told };
+    let Some(group) = &volumes.group else { return told + ", a volume that was made for it" };
+    let disks: Vec<_> = group.disks.iter().map(|disk| disk.name.display().to_string()).collect();
+    // Writing to a String can't fail.
+    let _ = write!(told, ", in the volume group {} that was made of {}", volumes.vg, disks.join(", "));
     told
 }
 

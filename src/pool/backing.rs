@@ -143,12 +143,13 @@ impl Pool<'_> {
     pub(super) fn wipe_members(&self) -> Result<(), PoolError> {
         let mut found = Vec::new();
         for (part, member) in self.record.backing.members() {
-            match self.host.blocks.find(&member.identity)? {
-                Some(device) => found.push((part, device)),
-                None => tracing::warn!(
+            if let Some(device) = self.host.blocks.find(&member.identity)? {
+                found.push((part, device));
+            } else {
+                tracing::warn!(
                     device = %member.name.display(), identity = %member.identity,
                     "not there, so what the pool left on it was not wiped"
-                ),
+                );
             }
         }
         let is_pools = |(part, device): &(Part, BlockDevice)| {

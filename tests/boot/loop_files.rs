@@ -42,11 +42,11 @@ const ALL_THERE: &str = r#"
     journalctl -b --no-pager -u thinpool@thinpool.service -u thinpool@ci-2.x.service
 "#;
 
-const CHANGE: &str = r#"
+const CHANGE: &str = r"
     cp /bin/bash /srv/web/bash
     sync -f /srv/web
     thinpool container create of-tests --name late
-"#;
+";
 
 /// Both pools are there after the power cut, and what is destroyed doesn't come back.
 const AFTER_THE_CUT: &str = r#"

@@ -10,6 +10,7 @@
 
 mod block;
 mod containers;
+mod devices;
 mod docs;
 mod doctor;
 mod images;

@@ -146,6 +146,16 @@ impl Bench {
             .collect()
     }
 
+    /// Takes away whatever device-mapper has of this test.
+    pub fn remove_nodes(&self) {
+        self.unmount();
+        let (pools, thins): (Vec<String>, Vec<String>) =
+            self.devices().into_iter().partition(|name| name.ends_with("-pool"));
+        for device in thins.iter().chain(&pools) {
+            let _ = Command::new("dmsetup").args(["remove", "--retry", device]).output();
+        }
+    }
+
     fn unmount(&self) {
         let here = self.directory.path().display().to_string();
         let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap_or_default();
@@ -181,12 +191,7 @@ pub const SMALL: [&str; 10] = [
 impl Drop for Bench {
     /// By other tools than the one under test, since that may be what is broken.
     fn drop(&mut self) {
-        self.unmount();
-        let (pools, thins): (Vec<String>, Vec<String>) =
-            self.devices().into_iter().partition(|name| name.ends_with("-pool"));
-        for device in thins.iter().chain(&pools) {
-            let _ = Command::new("dmsetup").args(["remove", "--retry", device]).output();
-        }
+        self.remove_nodes();
         for file in self.attached() {
             for device in run(Command::new("losetup").args(["-nl", "-O", "NAME", "-j", &file])).out.lines() {
                 let _ = Command::new("losetup").args(["-d", device.trim()]).output();

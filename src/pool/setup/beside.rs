@@ -45,7 +45,8 @@ pub(super) fn metadata(host: &Host, data: &BlockDevice, block: BlockSize) -> Res
     if free >= needed {
         return Ok(Metadata::ToMake(free_name(&lvm, &volume.id)?));
     }
-    let passed_over: String = passed_over.iter().map(|why| format!("{why}. ")).collect();
+    passed_over.push(String::new());
+    let passed_over = passed_over.join(". ");
     let id = &volume.id;
     Err(PoolError::NoMetadataDevice {
         why: format!(
@@ -66,10 +67,8 @@ fn look(host: &Host, volume: &Lv) -> Result<Result<BlockDevice, String>, PoolErr
     if let Some(obstacle) = host.blocks.obstacles(&device)?.first() {
         return Ok(Err(obstacle.to_string()));
     }
-    match super::claim::is_blank(&device)? {
-        true => Ok(Ok(device)),
-        false => Ok(Err(format!("{} isn't blank", volume.id))),
-    }
+    let blank = super::claim::is_blank(&device)?;
+    Ok(if blank { Ok(device) } else { Err(format!("{} isn't blank", volume.id)) })
 }
 
 /// A name for a new metadata volume that no other in the group has.

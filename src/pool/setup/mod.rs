@@ -149,6 +149,18 @@ impl Setup {
         // A device of the pool's name that is somebody else's is refused before a byte is written.
         host.find_ours(&names::pool_device(&self.location.name)?, &Uuid::of_pool(&uuid))?;
         let claims = claim::lock(&self.location)?;
+        let begun = self.write_down(host, paths, uuid, filesystem);
+        claims.remove()?;
+        begun
+    }
+
+    fn write_down<'h>(
+        &self,
+        host: &'h Host,
+        paths: &Paths,
+        uuid: uuid::Uuid,
+        filesystem: FileSystem,
+    ) -> Result<Pool<'h>, PoolError> {
         let (backing, policy) = self.claim(host)?;
         let record = PoolRecord {
             uuid,
@@ -161,7 +173,6 @@ impl Setup {
         };
         let mut catalog = Catalog::create(&paths.catalog())?;
         catalog.begin_pool(&record)?;
-        claims.remove()?;
         Pool::new(host, &self.location, catalog, record)
     }
 
