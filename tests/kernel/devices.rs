@@ -1,5 +1,6 @@
 //! Pools on block devices: volumes, raw disks, partitions, and thin pools that are there already.
 
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -51,14 +52,25 @@ impl Disk {
         all.split_whitespace().map(str::to_owned).collect()
     }
 
-    /// A setup on these devices, which is small and made in no time.
-    fn setup<'a>(&self, more: &[&'a str]) -> Vec<&'a str> {
-        [&["setup", "--no-enable", "--base-size", "512M", "--fs", "ext4"], more].concat()
-    }
-
-    /// All of the disk.
-    fn content(&self) -> String {
-        sh(&format!("sync; sha256sum <{}", self.bench.beside("disk").display()))
+    /// Every block of the disk that isn't all zero, with its place.
+    fn content(&self) -> Vec<(i64, Vec<u8>)> {
+        use nix::unistd::Whence::{SeekData, SeekHole};
+        sh("sync");
+        let file = std::fs::File::open(self.bench.beside("disk")).expect("the disk");
+        let (mut blocks, mut end) = (Vec::new(), 0);
+        // The file's holes needn't be read.
+        while let Ok(start) = nix::unistd::lseek(&file, end, SeekData) {
+            end = nix::unistd::lseek(&file, start, SeekHole).expect("an end");
+            let mut piece = vec![0; usize::try_from(end - start).expect("a length")];
+            file.read_exact_at(&mut piece, start.unsigned_abs()).expect("read");
+            let places = (start..end).step_by(4096).zip(piece.chunks(4096));
+            blocks.extend(
+                places
+                    .filter(|(_, block)| block.iter().any(|byte| *byte != 0))
+                    .map(|(at, block)| (at, block.to_vec())),
+            );
+        }
+        blocks
     }
 
     /// What LVM knows of the disk and of the group.
@@ -72,11 +84,15 @@ impl Disk {
     /// That a setup is refused with this exit code and these words, and changes nothing, not a byte.
     fn refuses(&self, code: i32, arguments: &[&str], words: &[&str]) {
         let before = (self.content(), self.known_to_lvm());
-        let error = self.bench.fails(code, self.setup(arguments));
+        let error = self.bench.fails(code, setup(arguments));
         for word in words {
             assert!(error.contains(word), "{word} is not in: {error}");
         }
-        assert_eq!((self.content(), self.known_to_lvm()), before, "{error}");
+        assert_eq!(self.known_to_lvm(), before.1, "{error}");
+        let after = self.content();
+        let changed: Vec<i64> =
+            before.0.iter().filter(|block| !after.contains(block)).map(|(at, _)| *at).collect();
+        assert!(after == before.0, "blocks at {changed:?} were changed: {error}");
         assert!(!self.bench.state().exists(), "{error}");
     }
 }
@@ -92,6 +108,11 @@ impl Drop for Disk {
         );
         drop(Command::new("sh").args(["-c", &line]).output());
     }
+}
+
+/// A setup on these devices, which is small and made in no time.
+fn setup<'a>(more: &[&'a str]) -> Vec<&'a str> {
+    [&["setup", "--no-enable", "--base-size", "128M", "--fs", "ext4"], more].concat()
 }
 
 fn text(path: &Path) -> &str {
@@ -123,20 +144,20 @@ fn a_blank_volume_beside_the_data_becomes_the_metadata_and_both_are_blank_again_
         disk.make_volume(name, 16);
     }
     let (bench, data) = (&disk.bench, disk.volume("data"));
-    let said = bench.ok(disk.setup(&["--datadev", text(&data)]));
+    let said = bench.ok(setup(&["--datadev", text(&data)]));
     assert!(said.contains(text(&disk.volume("metadata"))), "{said}");
     live(bench);
     // By another of its names, the same device is the same.
     let node = std::fs::canonicalize(&data).expect("a node");
-    assert!(bench.ok(disk.setup(&["--datadev", text(&node)])).contains("nothing to do"));
-    let error = bench.fails(7, disk.setup(&["--datadev", text(&disk.volume("data-metadata"))]));
+    assert!(bench.ok(setup(&["--datadev", text(&node)])).contains("nothing to do"));
+    let error = bench.fails(7, setup(&["--datadev", text(&disk.volume("data-metadata"))]));
     assert!(error.contains("datadev is") && error.contains("asked for"), "{error}");
     bench.ok(["destroy", "--yes"]);
     assert_eq!(disk.volumes(), ["data", "data-metadata", "metadata"]);
     for name in disk.volumes() {
         assert_eq!(sh(&format!("wipefs {}", disk.volume(&name).display())), "", "{name} isn't blank");
     }
-    bench.ok(disk.setup(&["--datadev", text(&data)]));
+    bench.ok(setup(&["--datadev", text(&data)]));
     bench.ok(["destroy", "--yes"]);
 }
 
@@ -147,7 +168,7 @@ fn a_metadata_volume_is_made_where_there_is_room_and_goes_with_the_pool() {
     let taken = disk.make_volume("metadata", 16);
     sh(&format!("mkfs.ext4 -q {}", taken.display()));
     let bench = &disk.bench;
-    let said = bench.ok(disk.setup(&["--datadev", text(&disk.volume("data"))]));
+    let said = bench.ok(setup(&["--datadev", text(&disk.volume("data"))]));
     assert!(said.contains("data_meta") && said.contains("made for it"), "{said}");
     assert_eq!(disk.volumes(), ["data", "data_meta", "metadata"]);
     assert!(disk.known_to_lvm().contains("thinpool.pool="));
@@ -161,7 +182,7 @@ fn a_metadata_volume_is_made_where_there_is_room_and_goes_with_the_pool() {
 fn a_volume_that_was_made_inactive_is_made_active_for_its_pool() {
     let disk = Disk::with_data(1024);
     let bench = &disk.bench;
-    bench.ok(disk.setup(&["--datadev", text(&disk.volume("data"))]));
+    bench.ok(setup(&["--datadev", text(&disk.volume("data"))]));
     bench.ok(["deactivate"]);
     sh(&format!("vgchange -q -an {}", disk.vg));
     let (code, status) = (bench.run(["status"]).code, bench.status());
@@ -175,7 +196,11 @@ fn a_volume_that_was_made_inactive_is_made_active_for_its_pool() {
 fn without_room_for_metadata_it_is_told_what_to_type_and_nothing_is_made() {
     let disk = Disk::with_data(3000);
     disk.make_volume("metadata", 16);
-    sh(&format!("lvchange -an {}/metadata; lvcreate -q --yes -n rest -l 100%FREE {0}", disk.vg));
+    // In this order: what changes the group may make LVM activate all of it.
+    sh(&format!(
+        "lvcreate -q --yes -n rest -l 100%FREE {0}; udevadm settle; lvchange -an {0}/metadata",
+        disk.vg
+    ));
     let data = disk.volume("data");
     let words = ["lvchange -ay", "vgextend", "lvcreate", "--metadatadev"];
     disk.refuses(2, &["--datadev", text(&data)], &words);
@@ -213,8 +238,8 @@ fn what_is_on_a_device_or_uses_it_is_named_and_stays_as_it_is() {
 
     // What may be wiped is.
     sh(&format!("mkfs.ext4 -q {}", data.display()));
-    disk.bench.ok(disk.setup(&[&both[..], &["--wipe", text(&data)]].concat()));
-    let error = Disk::with_data(64).bench.fails(6, disk.setup(&both));
+    disk.bench.ok(setup(&[&both[..], &["--wipe", text(&data)]].concat()));
+    let error = Disk::with_data(64).bench.fails(6, setup(&both));
     assert!(error.contains("held by the device-mapper device"), "{error}");
     disk.bench.ok(["destroy", "--yes"]);
 }
@@ -232,9 +257,9 @@ fn a_pool_that_is_not_active_keeps_its_devices() {
     let bench = &disk.bench;
     let both = ["--datadev", text(&disk.volume("data"))].map(str::to_owned);
     let both: Vec<&str> = both.iter().map(String::as_str).collect();
-    bench.ok(disk.setup(&both));
+    bench.ok(setup(&both));
     bench.ok(["deactivate"]);
-    let mut other = bench.command(disk.setup(&both));
+    let mut other = bench.command(setup(&both));
     other.args(["--pool", "another"]);
     let said = run(&mut other);
     assert!(
@@ -251,14 +276,14 @@ fn raw_disks_become_a_group_with_room_to_grow_and_are_blank_again_in_the_end() {
     let disks = ["--device", text(&disk.node), "--device", text(&second.node), "--volume-group", &disk.vg];
     disk.refuses(7, &disks, &["ext4", text(&second.node)]);
     let bench = &disk.bench;
-    bench.ok(disk.setup(&[&disks[..], &["--wipe", text(&second.node)]].concat()));
+    bench.ok(setup(&[&disks[..], &["--wipe", text(&second.node)]].concat()));
     assert_eq!(disk.volumes(), ["data", "metadata", "metadata-spare"]);
     let column = |what: &str| sh(&format!("vgs --noheadings --units b --nosuffix -o {what} {}", disk.vg));
     let number = |what| column(what).parse::<u64>().expect("a number");
     assert!(number("vg_free") * 100 / number("vg_size") >= 3, "no room to grow");
     assert_eq!(sh(&format!("lvs --noheadings -o segtype {} | sort -u", disk.vg)), "linear");
     live(bench);
-    assert!(bench.ok(disk.setup(&disks)).contains("nothing to do"));
+    assert!(bench.ok(setup(&disks)).contains("nothing to do"));
     bench.ok(["destroy", "--yes"]);
     for node in [&disk.node, &second.node] {
         assert_eq!(sh(&format!("wipefs {}", node.display())), "");
@@ -270,7 +295,7 @@ fn raw_disks_become_a_group_with_room_to_grow_and_are_blank_again_in_the_end() {
 fn disks_too_small_for_what_was_asked_are_given_back() {
     let disk = Disk::new();
     let disks = ["--device", text(&disk.node), "--volume-group", &disk.vg, "--volume-data-size", "10G"];
-    let error = disk.bench.fails(2, disk.setup(&disks));
+    let error = disk.bench.fails(2, setup(&disks));
     assert!(error.contains("--volume-data-size"), "{error}");
     assert_eq!(sh(&format!("wipefs {}", disk.node.display())), "");
     assert!(!disk.bench.state().exists());
@@ -282,7 +307,7 @@ fn an_empty_thin_pool_of_lvms_is_used_and_left_as_empty() {
     let (bench, vg) = (&disk.bench, &disk.vg);
     sh(&format!("lvcreate -q --type thin-pool -L 1G -n pool {vg}"));
     let device = format!("{}-pool", vg.replace('-', "--"));
-    bench.ok(disk.setup(&["--thinpooldev", &format!("/dev/mapper/{device}")]));
+    bench.ok(setup(&["--thinpooldev", &format!("/dev/mapper/{device}")]));
     assert_eq!(bench.status()["catalog"]["lies_on"]["name"], device.as_str());
     live(bench);
     // LVM takes it down and up again, as a reboot does.
@@ -310,7 +335,7 @@ fn an_empty_thin_pool_of_lvms_is_used_and_left_as_empty() {
 fn a_thin_pool_that_somebody_has_devices_in_is_refused_with_whose_it_is() {
     let disk = Disk::with_data(512);
     let metadata = disk.make_volume("metadata", 16);
-    let (pool, data) = (format!("{}-pool", disk.bench.name), disk.volume("data"));
+    let (pool, data) = (format!("{}-theirs", disk.bench.name), disk.volume("data"));
     let table = format!("0 1048576 thin-pool {} {} 128 0", metadata.display(), data.display());
     sh(&format!("dmsetup create {pool} --table '{table}'; dmsetup message {pool} 0 'create_thin 1'"));
     for (whose, name) in [("containerd's", "x-snap-1"), ("Docker's", "docker-254:0-1-abc")] {
@@ -347,9 +372,9 @@ fn after_a_crash_the_metadata_is_checked_and_damage_is_not_loaded() {
     let metadata = bench.metadata();
     let file = std::fs::File::options().read(true).write(true).open(&metadata).expect("the metadata");
     let mut root = [0; 8];
-    std::os::unix::fs::FileExt::read_exact_at(&file, &mut root, 320).expect("read");
+    file.read_exact_at(&mut root, 320).expect("read");
     let at = u64::from_le_bytes(root) * 4096;
-    std::os::unix::fs::FileExt::write_all_at(&file, &[0xA5; 512], at).expect("written");
+    file.write_all_at(&[0xA5; 512], at).expect("written");
     let error = bench.fails(7, ["activate"]);
     assert!(error.contains("damaged") && error.contains("thin_repair"), "{error}");
     assert!(!bench.has_node("pool"));
