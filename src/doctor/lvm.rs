@@ -6,6 +6,7 @@ use ::lvm::{Lv, LvHealth};
 
 use super::machine::ask;
 use super::{Finding, Machine};
+use crate::backing::Backing;
 use crate::backing::block::Identity;
 use crate::catalog::{Catalog, CatalogError};
 
@@ -61,9 +62,7 @@ fn members(machine: &Machine) -> Result<Vec<Identity>, CatalogError> {
             continue;
         };
         let backing = catalog.pool()?.map(|record| record.backing);
-        members.extend(
-            backing.iter().flat_map(|backing| backing.members()).map(|(_, member)| member.identity.clone()),
-        );
+        members.extend(backing.iter().flat_map(Backing::members).map(|(_, member)| member.identity.clone()));
     }
     Ok(members)
 }
