@@ -16,7 +16,7 @@ pub(super) fn driver(machine: &Machine) -> Vec<Finding> {
         .with_remedy("a kernel from 3.13 on has it"),
         Err(error) if is_refusal(error) => Finding::unseen("device-mapper", error),
         Err(error) => Finding::problem(
-            format!("the kernel's device-mapper does not answer: {error}"),
+            error.to_string(),
             "`modprobe dm_mod`; in a container, /dev/mapper/control of the host is needed",
         ),
     }]

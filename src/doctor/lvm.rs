@@ -6,6 +6,9 @@ use ::lvm::{Lv, LvHealth};
 
 use super::machine::ask;
 use super::{Finding, Machine};
+use crate::backing::Backing;
+use crate::backing::block::Identity;
+use crate::catalog::{Catalog, CatalogError};
 
 /// How the tags of our volumes begin.
 const OUR_TAGS: &str = "thinpool.";
@@ -37,9 +40,13 @@ pub(super) fn all(machine: &Machine) -> Vec<Finding> {
         Err(error) => return vec![machine.refused("LVM's configuration", &error)],
     };
     let mut findings = vec![guests(machine, &config)];
+    let members = members(machine).unwrap_or_else(|error| {
+        findings.push(machine.refused("what pools lie on", &error.to_string()));
+        Vec::new()
+    });
     match (machine.volumes)() {
         Ok(volumes) => {
-            let ours = volumes.iter().filter(|volume| is_ours(volume));
+            let ours = volumes.iter().filter(|volume| is_ours(volume, &members));
             findings.extend(ours.map(|volume| of_volume(volume, &config)));
         }
         Err(error) => findings.push(machine.refused("LVM's volumes", &error.to_string())),
@@ -47,8 +54,24 @@ pub(super) fn all(machine: &Machine) -> Vec<Finding> {
     findings
 }
 
-fn is_ours(volume: &Lv) -> bool {
+/// The block devices that pools lie on.
+fn members(machine: &Machine) -> Result<Vec<Identity>, CatalogError> {
+    let mut members = Vec::new();
+    for name in machine.pool_names().unwrap_or_default() {
+        let Some(catalog) = Catalog::open(&machine.pools.root.join(name).join("catalog.db"))? else {
+            continue;
+        };
+        let backing = catalog.pool()?.map(|record| record.backing);
+        members.extend(backing.iter().flat_map(Backing::members).map(|(_, member)| member.identity.clone()));
+    }
+    Ok(members)
+}
+
+/// Made for a pool, or given to one.
+fn is_ours(volume: &Lv, members: &[Identity]) -> bool {
+    let uuid = format!("{}{}", volume.vg_uuid, volume.uuid).replace('-', "");
     volume.tags.iter().any(|tag| tag.as_str().starts_with(OUR_TAGS))
+        || members.contains(&Identity::DmUuid(format!("LVM-{uuid}")))
 }
 
 /// A container that a virtual machine has for its disk may have a physical volume in it. It is a device of the host's
@@ -219,6 +242,14 @@ mod tests {
             Ok(vec![foreign, Lv { autoactivation: Some(false), ..volume() }])
         };
         assert_eq!(levels(&all(&machine)), [Level::Note, Level::Warning]);
+    }
+
+    #[test]
+    fn a_volume_that_was_given_to_a_pool_is_known_by_its_uuid() {
+        let given = Lv { tags: Vec::new(), ..volume() };
+        let uuid = "LVM-aaaaaabbbbccccddddeeeeffffhhhhhhaaaaaabbbbccccddddeeeeffffgggggg";
+        assert!(is_ours(&given, &[Identity::DmUuid(uuid.to_owned())]));
+        assert!(!is_ours(&given, &[Identity::Serial(uuid.to_owned())]));
     }
 
     #[test]
