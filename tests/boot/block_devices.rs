@@ -50,12 +50,15 @@ const ON_DISKS: &str = "
     fill /srv/web
 ";
 
-/// From now on no boot waits long for a device.
-const LOSE_PATIENCE: &str = "
-    sed -i 's,^/dev/mapper/thinpool-web.*,/dev/mapper/thinpool-web /srv/web ext4 nofail 0 2,' /etc/fstab
-    mkdir -p /etc/systemd/system.conf.d
-    printf '[Manager]\\nDefaultDeviceTimeoutSec=3s\\n' >/etc/systemd/system.conf.d/patience.conf
-";
+/// From now on no boot waits long for the pool.
+const LOSE_PATIENCE: &str = r#"
+    options=ext4\ nofail,x-systemd.device-timeout=3s
+    sed -i 's/^\(.dev.mapper.thinpool-web .srv.web\) ext4 defaults/\1 '"$options"'/' /etc/fstab
+    sed -n 's/^BindsTo=//p' /etc/systemd/system/thinpool@thinpool.service.d/backing.conf | while read -r device; do
+        mkdir "/etc/systemd/system/$device.d"
+        printf '[Unit]\nJobRunningTimeoutSec=3s\n' >"/etc/systemd/system/$device.d/patience.conf"
+    done
+"#;
 
 const NOT_THERE_AND_THEN: &str = "
     # As long as it is not there: a boot that came to its end, and a clear word.

@@ -50,7 +50,7 @@ impl Machine {
         std::fs::write(&file, format!(". ./guest.sh\n{script}")).expect("a file");
         let mut command = Command::new(tests.join("vm/run"));
         command.arg("--disk").arg(self.directory.path().join("root"));
-        command.arg("--console").arg(&console).args(["--timeout", "400"]);
+        command.arg("--console").arg(&console).args(["--timeout", "600"]);
         for disk in disks {
             match disk {
                 Disk::At(serial) => command.arg("--keep-disk").arg(self.disk(serial)),
