@@ -66,8 +66,9 @@ const NOT_THERE_AND_THEN: &str = "
     [ \"$(systemctl is-active thinpool@thinpool.service)\" = inactive ] || fail 'the unit is not inactive'
     journalctl -b --no-pager | grep 'Dependency failed for thinpool@thinpool.service' || fail 'the journal does not tell'
     code=0
-    thinpool status || code=$?
-    [ $code = 3 ] || fail \"the status of a pool without its data device: $code\"
+    thinpool status >/tmp/status || code=$?
+    [ $code = 5 ] || fail \"the exit code of the status of a pool without its data device: $code\"
+    grep -i 'data is missing.*partition uuid' /tmp/status || fail 'the status does not tell which device is missing'
     # And when it comes, nobody has to do anything.
     udevadm wait --timeout=120 /dev/disk/by-id/virtio-data-part1
     timeout 60 bash -c 'until systemctl is-active thinpool@thinpool.service; do sleep 0.2; done'
