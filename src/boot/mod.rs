@@ -82,10 +82,7 @@ pub fn enable(pool: &PoolName, root: &Path, needs: &Needs) -> Result<Enabled, Bo
         return Ok(Enabled::NoUnit);
     }
     let needs = needs.with_state_in(&root.join(pool.as_str()));
-    file::replace(
-        &unit::drop_in(pool),
-        &unit::text(pool, root, &needs, needs.are_on_the_root_file_system()),
-    )?;
+    file::replace(&unit::drop_in(pool), &unit::text(pool, root, &needs, needs.come_before_mounts()))?;
     match rule::text(pool, &needs) {
         Some(text) => file::replace(&rule::path(pool), &text)?,
         None => file::remove(&rule::path(pool))?,

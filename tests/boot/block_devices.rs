@@ -70,6 +70,7 @@ const NOT_THERE_AND_THEN: &str = "
     [ $code = 5 ] || fail \"the exit code of the status of a pool without its data device: $code\"
     grep -i 'data is missing.*partition uuid' /tmp/status || fail 'the status does not tell which device is missing'
     # And when it comes, nobody has to do anything.
+    echo 'plug in data' >/dev/kmsg
     udevadm wait --timeout=120 /dev/disk/by-id/virtio-data-part1
     timeout 60 bash -c 'until systemctl is-active thinpool@thinpool.service; do sleep 0.2; done'
     mount /srv/web
@@ -87,7 +88,7 @@ fn disks_are_found_again_when_they_are_swapped_or_late_and_missed_when_they_are_
     machine.boot_well(&[Disk::At("meta"), Disk::At("data")], ON_DISKS);
     machine.boot_well(&[Disk::At("data"), Disk::At("meta")], CHECK);
     machine.boot_well(&[Disk::At("meta"), Disk::Late("data", 20)], &[CHECK, LOSE_PATIENCE].concat());
-    machine.boot_well(&[Disk::At("meta"), Disk::Late("data", 60)], NOT_THERE_AND_THEN);
+    machine.boot_well(&[Disk::At("meta"), Disk::WhenAsked("data")], NOT_THERE_AND_THEN);
 }
 
 /// One pool that gets a disk as it is, and one in a thin pool that another service makes active, late.
