@@ -24,7 +24,7 @@ lint: ## check format, lints, documentation and shell scripts
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --quiet
-	shellcheck --external-sources --source-path=SCRIPTDIR $(SHELL_SCRIPTS) tests/vm/lib/*.sh
+	shellcheck --external-sources --source-path=SCRIPTDIR $(SHELL_SCRIPTS) tests/vm/lib/*.sh tests/boot/*.sh
 
 install: release ## install the release build under PREFIX (/usr/local), below DESTDIR if set
 	@PREFIX="$(PREFIX)" DESTDIR="$(DESTDIR)" scripts/install target/release/thinpool target/release/examples/manpages

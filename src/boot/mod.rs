@@ -82,10 +82,7 @@ pub fn enable(pool: &PoolName, root: &Path, needs: &Needs) -> Result<Enabled, Bo
         return Ok(Enabled::NoUnit);
     }
     let needs = needs.with_state_in(&root.join(pool.as_str()));
-    file::replace(
-        &unit::drop_in(pool),
-        &unit::text(pool, root, &needs, needs.are_on_the_root_file_system()),
-    )?;
+    file::replace(&unit::drop_in(pool), &unit::text(pool, root, &needs, needs.come_before_mounts()))?;
     match rule::text(pool, &needs) {
         Some(text) => file::replace(&rule::path(pool), &text)?,
         None => file::remove(&rule::path(pool))?,
@@ -133,12 +130,13 @@ impl Needs {
         Self { directories, ..self.clone() }
     }
 
-    /// Whether no file system has to be mounted for it but the one that systemd itself is on.
-    fn are_on_the_root_file_system(&self) -> bool {
+    /// Whether all of it can be there before the first file system is mounted: no mount is needed but that of the root
+    /// file system, and nobody's thin pool, since whoever makes that active may want the mounts first.
+    fn come_before_mounts(&self) -> bool {
         use std::os::unix::fs::MetadataExt;
         let device = |path: &Path| path.metadata().ok().map(|metadata| metadata.dev());
         let root = device(Path::new("/"));
-        root.is_some() && self.directories.iter().all(|path| device(path) == root)
+        self.thin_pool.is_none() && root.is_some() && self.directories.iter().all(|path| device(path) == root)
     }
 }
 
@@ -146,6 +144,14 @@ impl Needs {
 mod tests {
     use super::*;
     use crate::backing::{LoopFiles, Loopback};
+
+    #[test]
+    fn a_pool_in_somebody_elses_pool_holds_no_mount_back() {
+        let here = Needs { directories: vec!["/".into()], ..Needs::default() };
+        assert!(here.come_before_mounts());
+        let thin_pool = Some(ExistingPool { name: "other".into(), uuid: "OTHER-1".into() });
+        assert!(!Needs { thin_pool, ..here }.come_before_mounts());
+    }
 
     #[test]
     fn a_pool_on_files_waits_for_their_directory_and_for_its_own() {

@@ -50,12 +50,15 @@ const ON_DISKS: &str = "
     fill /srv/web
 ";
 
-/// From now on no boot waits long for a device.
-const LOSE_PATIENCE: &str = "
-    sed -i 's,^/dev/mapper/thinpool-web.*,/dev/mapper/thinpool-web /srv/web ext4 nofail 0 2,' /etc/fstab
-    mkdir -p /etc/systemd/system.conf.d
-    printf '[Manager]\\nDefaultDeviceTimeoutSec=3s\\n' >/etc/systemd/system.conf.d/patience.conf
-";
+/// From now on no boot waits long for the pool.
+const LOSE_PATIENCE: &str = r#"
+    options=ext4\ nofail,x-systemd.device-timeout=3s
+    sed -i 's/^\(.dev.mapper.thinpool-web .srv.web\) ext4 defaults/\1 '"$options"'/' /etc/fstab
+    sed -n 's/^BindsTo=//p' /etc/systemd/system/thinpool@thinpool.service.d/backing.conf | while read -r device; do
+        mkdir "/etc/systemd/system/$device.d"
+        printf '[Unit]\nJobRunningTimeoutSec=3s\n' >"/etc/systemd/system/$device.d/patience.conf"
+    done
+"#;
 
 const NOT_THERE_AND_THEN: &str = "
     # As long as it is not there: a boot that came to its end, and a clear word.
@@ -63,9 +66,11 @@ const NOT_THERE_AND_THEN: &str = "
     [ \"$(systemctl is-active thinpool@thinpool.service)\" = inactive ] || fail 'the unit is not inactive'
     journalctl -b --no-pager | grep 'Dependency failed for thinpool@thinpool.service' || fail 'the journal does not tell'
     code=0
-    thinpool status || code=$?
-    [ $code = 3 ] || fail \"the status of a pool without its data device: $code\"
+    thinpool status >/tmp/status || code=$?
+    [ $code = 5 ] || fail \"the exit code of the status of a pool without its data device: $code\"
+    grep -i 'data is missing.*partition uuid' /tmp/status || fail 'the status does not tell which device is missing'
     # And when it comes, nobody has to do anything.
+    echo 'plug in data' >/dev/kmsg
     udevadm wait --timeout=120 /dev/disk/by-id/virtio-data-part1
     timeout 60 bash -c 'until systemctl is-active thinpool@thinpool.service; do sleep 0.2; done'
     mount /srv/web
@@ -83,5 +88,60 @@ fn disks_are_found_again_when_they_are_swapped_or_late_and_missed_when_they_are_
     machine.boot_well(&[Disk::At("meta"), Disk::At("data")], ON_DISKS);
     machine.boot_well(&[Disk::At("data"), Disk::At("meta")], CHECK);
     machine.boot_well(&[Disk::At("meta"), Disk::Late("data", 20)], &[CHECK, LOSE_PATIENCE].concat());
-    machine.boot_well(&[Disk::At("meta"), Disk::Late("data", 60)], NOT_THERE_AND_THEN);
+    machine.boot_well(&[Disk::At("meta"), Disk::WhenAsked("data")], NOT_THERE_AND_THEN);
+}
+
+/// One pool that gets a disk as it is, and one in a thin pool that another service makes active, late.
+const MADE_AND_FOUND: &str = r#"
+    install_thinpool
+    thinpool --pool made setup --device /dev/disk/by-id/virtio-raw "${small[@]}"
+    new_container made web
+    in_fstab /dev/mapper/made-web /srv/made
+    fill /srv/made
+
+    printf 'label: gpt\nsize=64M\nsize=2G\n' | sfdisk -q /dev/disk/by-id/virtio-parts
+    udevadm wait --timeout=60 /dev/disk/by-id/virtio-parts-part1 /dev/disk/by-id/virtio-parts-part2
+    cat >/etc/systemd/system/other.service <<'UNIT'
+[Unit]
+Description=A thin pool of somebody else
+Before=thinpool@found.service
+Requires=dev-disk-by\x2did-virtio\x2dparts\x2dpart1.device dev-disk-by\x2did-virtio\x2dparts\x2dpart2.device
+After=dev-disk-by\x2did-virtio\x2dparts\x2dpart1.device dev-disk-by\x2did-virtio\x2dparts\x2dpart2.device
+[Service]
+Type=oneshot
+RemainAfterExit=yes
+ExecStart=/bin/sh -c 'cd /dev/disk/by-id && exec dmsetup create other --uuid OTHER-1 --table \
+    "0 $(blockdev --getsz virtio-parts-part2) thin-pool $PWD/virtio-parts-part1 $PWD/virtio-parts-part2 128 0"'
+ExecStop=dmsetup remove other
+[Install]
+WantedBy=multi-user.target
+UNIT
+    systemctl daemon-reload
+    systemctl enable --now other.service
+    thinpool --pool found setup --thinpooldev other "${small[@]}"
+    new_container found web
+    mkdir /srv/found
+    mount /dev/mapper/found-web /srv/found
+    fill /srv/found
+"#;
+
+const THERE_AGAIN: &str = "
+    timeout 60 bash -c 'until systemctl is-active thinpool@found.service; do sleep 0.2; done'
+    assert_booted_well
+    assert_active thinpool@made.service srv-made.mount
+    assert_filled /srv/made
+    mount /dev/mapper/found-web /srv/found
+    assert_filled /srv/found
+";
+
+#[test]
+fn a_pool_on_a_whole_disk_and_one_in_a_pool_of_somebody_elses_are_back_after_a_reboot() {
+    if !there_are_machines() {
+        return;
+    }
+    let (machine, disks) = (Machine::new(), [Disk::At("raw"), Disk::At("parts")]);
+    machine.add_disk("raw", 4 << 30);
+    machine.add_disk("parts", 4 << 30);
+    machine.boot_well(&disks, MADE_AND_FOUND);
+    machine.boot_well(&disks, THERE_AGAIN);
 }

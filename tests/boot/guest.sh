@@ -5,6 +5,7 @@ trap 'echo "line $LINENO: $BASH_COMMAND" >&2' ERR
 
 # A pool that is made in no time.
 small=(--base-size 512M --fs ext4)
+# shellcheck disable=SC2034  # for the scripts
 small_loop=("${small[@]}" --loop-data-size 2G --loop-metadata-size 16M)
 
 fail() {

@@ -18,6 +18,8 @@ pub enum Disk {
     At(&'static str),
     /// Plugged in so many seconds after the machine was switched on.
     Late(&'static str, u32),
+    /// Plugged in when the script writes `plug in` and its serial number to `/dev/kmsg`.
+    WhenAsked(&'static str),
 }
 
 /// What came of a boot.
@@ -50,12 +52,15 @@ impl Machine {
         std::fs::write(&file, format!(". ./guest.sh\n{script}")).expect("a file");
         let mut command = Command::new(tests.join("vm/run"));
         command.arg("--disk").arg(self.directory.path().join("root"));
-        command.arg("--console").arg(&console).args(["--timeout", "400"]);
+        command.arg("--console").arg(&console).args(["--timeout", "600"]);
         for disk in disks {
             match disk {
                 Disk::At(serial) => command.arg("--keep-disk").arg(self.disk(serial)),
                 Disk::Late(serial, seconds) => {
                     command.arg("--late-disk").arg(format!("{}:{seconds}", self.disk(serial).display()))
+                }
+                Disk::WhenAsked(serial) => {
+                    command.arg("--late-disk").arg(format!("{}:asked", self.disk(serial).display()))
                 }
             };
         }
@@ -84,9 +89,10 @@ impl Machine {
 
     /// The same, with a script that succeeds, and a power cut as its last act.
     pub fn boot_and_cut_power(&self, disks: &[Disk], script: &str) {
-        let boot =
-            self.boot(disks, &format!("{script}\necho all was well\necho b >/proc/sysrq-trigger\nsleep 60"));
-        assert!(boot.code == 125 && boot.out.contains("all was well"), "{}", boot.out);
+        // The console, since what goes by a pipe may not have come through when the power goes.
+        let end = "echo all was well >/dev/kmsg\necho b >/proc/sysrq-trigger\nsleep 60";
+        let boot = self.boot(disks, &format!("{script}\n{end}"));
+        assert!(boot.code == 125 && boot.console.contains("all was well"), "{}", boot.out);
     }
 
     fn disk(&self, serial: &str) -> PathBuf {

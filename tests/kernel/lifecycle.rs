@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 
 use nix::fcntl::{Flock, FlockArg};
 
-use crate::support::{Bench, SMALL, ok, run};
+use crate::support::{Bench, SMALL, ok, run, thinpool};
 use crate::tools::{beginning, end, listing, overwrite, spawn, wait_for};
 
 #[test]
@@ -406,4 +406,29 @@ fn without_a_pool_every_command_says_how_to_make_one() {
     assert!(!bench.root().exists(), "asking made something");
     let _ = run(&mut bench.command(["status"]));
     assert!(!bench.root().exists(), "asking made something");
+}
+
+#[test]
+fn a_pool_that_fails_keeps_no_other_from_being_activated() {
+    let bench = Bench::with_pool();
+    let second = format!("{}-second", bench.name);
+    let of_second = |arguments: &[&str]| {
+        let mut command = Command::new(thinpool());
+        command.arg("--pool").arg(&second).arg("--root").arg(bench.root()).args(arguments);
+        ok(&mut command)
+    };
+    of_second(&SMALL);
+    bench.ok(["deactivate", "--all"]);
+    assert_eq!(bench.devices(), [""; 0]);
+    std::fs::OpenOptions::new()
+        .write(true)
+        .open(bench.state().join("metadata"))
+        .and_then(|mut metadata| metadata.write_all(&[0; 4096]))
+        .unwrap();
+    let said = bench.run(["activate", "--all"]);
+    assert_ne!(said.code, 0, "{said:?}");
+    assert!(said.err.contains(&format!("'{}'", bench.name)), "{said:?}");
+    assert!(said.out.contains(&format!("'{second}' is active")), "{said:?}");
+    assert_eq!(bench.devices(), [format!("{second}-pool")]);
+    of_second(&["destroy", "--yes"]);
 }

@@ -225,7 +225,7 @@ pub fn ok(command: &mut Command) -> String {
 }
 
 /// The binary under test: what cargo built, or, in the machine, what stands beside this test.
-fn thinpool() -> PathBuf {
+pub fn thinpool() -> PathBuf {
     let built = Path::new(env!("CARGO_BIN_EXE_thinpool"));
     if built.exists() { built.to_owned() } else { PathBuf::from("thinpool") }
 }

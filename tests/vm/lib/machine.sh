@@ -10,6 +10,8 @@ kept_disks=()
 late_disks=()
 console=
 passed_env=()
+# The process to watch for the machine's end: set by the script that sources this.
+qemu=
 
 # take_option ARGUMENTS...: understands the options that `run` and `shell` share, and leaves the number of
 # arguments it used in $taken; 0 when the first isn't one of them.
@@ -114,13 +116,23 @@ add_late_disks() {
 # plug_late_disks: plugs each disk into the running machine when its time has come. In the background: what is left of
 # it when the machine has ended finds no monitor, and has no output that anybody would wait for.
 plug_late_disks() {
-    local late
+    local late name
     [ ${#late_disks[@]} -gt 0 ] || return 0
     cat "$work/monitor.out" >"$work/monitor.log" &
     for late in "${late_disks[@]}"; do
-        (sleep "${late##*:}" && echo "device_add $(drive_device "$(basename "${late%:*}")")" >"$work/monitor.in") \
+        name=$(basename "${late%:*}")
+        (wait_until_due "$name" "${late##*:}" && echo "device_add $(drive_device "$name")" >"$work/monitor.in") \
             >/dev/null 2>&1 &
     done
+}
+
+# wait_until_due NAME SECONDS|asked: for so long, or until the machine asks for it on its console.
+wait_until_due() {
+    if [ "$2" = asked ]; then
+        tail --pid="$qemu" -n +1 -F "${console:-$work/console}" | grep -q -m 1 "plug in $1"
+    else
+        sleep "$2"
+    fi
 }
 
 # A KVM guest hangs in its firmware on hosts that offer /dev/kvm without the processor's help, so both must be there.
