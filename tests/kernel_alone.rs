@@ -367,31 +367,20 @@ fn lvm_has(what: &str) -> bool {
 fn a_setup_on_raw_disks_that_is_killed_anywhere_leaves_no_volume_group_behind() {
     let _alone = Alone::new();
     let disk = BlankDisk::new();
-    for next in ["setup", "destroy"] {
-        for moment in
-            ["pvs lvm2", "vgs direct-lvm", "lvs data", "lvs metadata", "lvs metadata-spare", "lvs -wi-ao"]
-        {
-            let bench = Bench::new();
-            let setup = [
-                "setup",
-                "--no-enable",
-                "--fs",
-                "ext4",
-                "--base-size",
-                "512M",
-                "--device",
-                disk.node.as_str(),
-            ];
-            bench.kill_when(setup, || lvm_has(moment));
-            if next == "setup" {
-                bench.ok(setup);
-                assert_eq!(bench.health().0, 0, "{moment}");
-            }
-            let said = bench.promptly(["destroy", "--yes"]);
-            assert!(said.code == 0 || said.code == 4, "{moment}: {said:?}");
-            assert!(disk.is_blank(), "{next} after a kill at {moment}: {}", ok(&mut Command::new("lvs")));
-            bench.assert_nothing_left();
+    let moments = ["pvs lvm2", "vgs direct-lvm", "lvs data", "lvs metadata-spare", "lvs -wi-ao"];
+    for (moment, next) in moments.into_iter().zip(["setup", "destroy"].into_iter().cycle()) {
+        let bench = Bench::new();
+        let setup =
+            ["setup", "--no-enable", "--fs", "ext4", "--base-size", "128M", "--device", disk.node.as_str()];
+        bench.kill_when(setup, || lvm_has(moment));
+        if next == "setup" {
+            bench.ok(setup);
+            assert_eq!(bench.health().0, 0, "{moment}");
         }
+        let said = bench.promptly(["destroy", "--yes"]);
+        assert!(said.code == 0 || said.code == 4, "{moment}: {said:?}");
+        assert!(disk.is_blank(), "{next} after a kill at {moment}: {}", ok(&mut Command::new("lvs")));
+        bench.assert_nothing_left();
     }
 }
 

@@ -227,7 +227,7 @@ fn what_is_on_a_device_or_uses_it_is_named_and_stays_as_it_is() {
     disk.refuses(7, &both, &["not blank", "--wipe"]);
     sh(&format!("dd if=/dev/zero of={} bs=4096 count=1 conv=fsync status=none", metadata.display()));
 
-    disk.refuses(7, &["--device", text(&disk.node)], &["LVM2_member"]);
+    disk.refuses(6, &["--device", text(&disk.node)], &["LVM2_member", "held by the LVM volume"]);
     let wiping = ["--device", text(&disk.node), "--wipe", text(&disk.node)];
     disk.refuses(6, &wiping, &["held by the LVM volume"]);
     disk.refuses(2, &[&both[..], &["--wipe", text(&disk.node)]].concat(), &["none of the devices"]);
