@@ -120,8 +120,7 @@ UNIT
     systemctl enable --now other.service
     thinpool --pool found setup --thinpooldev other "${small[@]}"
     new_container found web
-    mkdir /srv/found
-    mount /dev/mapper/found-web /srv/found
+    in_fstab /dev/mapper/found-web /srv/found _netdev,nofail
     fill /srv/found
 "#;
 
@@ -130,7 +129,7 @@ const THERE_AGAIN: &str = "
     assert_booted_well
     assert_active thinpool@made.service srv-made.mount
     assert_filled /srv/made
-    mount /dev/mapper/found-web /srv/found
+    systemctl start srv-found.mount
     assert_filled /srv/found
 ";
 

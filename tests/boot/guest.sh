@@ -33,10 +33,10 @@ new_container() {
     thinpool --pool "$pool" "$@" container activate "$name" >/dev/null
 }
 
-# in_fstab DEVICE DIRECTORY: mounts a device, at every boot, and now.
+# in_fstab DEVICE DIRECTORY [OPTIONS]: mounts a device, at every boot, and now.
 in_fstab() {
     mkdir -p "$2"
-    echo "$1 $2 ext4 defaults 0 2" >>/etc/fstab
+    echo "$1 $2 ext4 ${3:-defaults} 0 2" >>/etc/fstab
     systemctl daemon-reload
     systemctl start "$(systemd-escape --path --suffix=mount "$2")"
 }

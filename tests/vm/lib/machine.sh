@@ -129,7 +129,8 @@ plug_late_disks() {
 # wait_until_due NAME SECONDS|asked: for so long, or until the machine asks for it on its console.
 wait_until_due() {
     if [ "$2" = asked ]; then
-        tail --pid="$qemu" -n +1 -F "${console:-$work/console}" | grep -q -m 1 "plug in $1"
+        # No pipeline: that would only end when the console has one more line to say.
+        grep -q -m 1 "plug in $1" < <(exec tail --pid="$qemu" -n +1 -F "${console:-$work/console}")
     else
         sleep "$2"
     fi
