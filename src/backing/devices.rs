@@ -17,6 +17,8 @@ pub struct Devices {
     pub metadata: Option<Member>,
     /// What LVM makes for this pool, and takes away with it.
     pub volumes: Option<Volumes>,
+    /// Whether the pool has taken them: from here on what is on them is the pool's.
+    pub taken: bool,
 }
 
 /// A block device that belongs to a pool.

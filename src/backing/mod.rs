@@ -6,6 +6,7 @@ mod loop_device;
 mod loopback;
 mod volumes;
 
+use self::block::Identity;
 use serde::{Deserialize, Serialize};
 
 pub use devices::{Devices, ExistingPool, Member};
@@ -49,6 +50,20 @@ impl Backing {
         ]
         .into_iter()
         .flatten()
+    }
+}
+
+impl Backing {
+    /// What every device is known by that belongs to the pool, disks of its volume group included.
+    pub fn identities(&self) -> impl Iterator<Item = &Identity> {
+        let devices = match self {
+            Self::Devices(devices) => Some(devices),
+            Self::Loop(_) | Self::ThinPool(_) => None,
+        };
+        let group = devices.and_then(|devices| devices.volumes.as_ref()?.group.as_ref());
+        let disks =
+            group.into_iter().flat_map(|group| &group.disks).filter_map(|disk| disk.identity.as_ref());
+        self.members().map(|(_, member)| &member.identity).chain(disks)
     }
 }
 

@@ -8,7 +8,9 @@
 
 use std::path::{Path, PathBuf};
 
-use lvm::{LvId, Lvm, LvmError, NameError, NewLv, NewPv, NewVg, PvUuid, Signs, Size, Tag, UuidError, VgName};
+use lvm::{
+    LvId, Lvm, LvmError, NameError, NewLv, NewPv, NewVg, PvUuid, Refusal, Size, Tag, UuidError, Vg, VgName,
+};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -44,8 +46,6 @@ pub struct Disk {
     pub identity: Option<Identity>,
     /// The uuid of its physical volume, chosen by us before it is made.
     pub pv: String,
-    /// Whether what was on it may be wiped.
-    pub wipe: bool,
 }
 
 /// How large the volumes of a group are to be.
@@ -111,6 +111,9 @@ const DATA: &str = "data";
 const METADATA: &str = "metadata";
 const SPARE: &str = "metadata-spare";
 
+/// The unit in which LVM gives out room, unless told otherwise.
+const EXTENT: Bytes = Bytes::mib(4);
+
 /// The kernel uses no more of a metadata device (`THIN_METADATA_MAX_SECTORS`).
 const MOST_METADATA: Bytes = Bytes(255 * 16_320 * 4096);
 
@@ -134,9 +137,9 @@ pub fn metadata_size(data: Bytes, block: BlockSize) -> Bytes {
 impl Disk {
     /// A disk that is to be given to LVM.
     #[must_use]
-    pub fn new(device: &BlockDevice, wipe: bool) -> Self {
+    pub fn new(device: &BlockDevice) -> Self {
         let pv = uuid::Uuid::new_v4().simple().to_string();
-        Self { name: device.name.clone(), identity: device.identity.clone(), pv, wipe }
+        Self { name: device.name.clone(), identity: device.identity.clone(), pv }
     }
 }
 
@@ -177,17 +180,13 @@ impl Volumes {
     ) -> Result<(), VolumesError> {
         let (tag, vg): (Tag, VgName) = (tag_of(pool)?, self.vg.parse()?);
         for disk in &group.disks {
-            let signatures = if disk.wipe { Signs::Wipe } else { Signs::Refuse };
             let uuid = Some(disk.pv.parse::<PvUuid>()?);
-            lvm.pv_create(&disk.name, &NewPv { uuid, signatures, alignment: None })?;
+            lvm.pv_create(&disk.name, &NewPv { uuid, ..NewPv::default() })?;
         }
         let disks: Vec<&Path> = group.disks.iter().map(|disk| disk.name.as_path()).collect();
         let made = lvm.vg_create(&vg, &disks, &NewVg { tags: vec![tag.clone()], extent_size: None })?;
         let room = Bytes(made.size().0);
-        let (data, metadata) = group.sizes.of(room, Bytes(made.extent_size.0), block);
-        if data.0.saturating_add(metadata.0.saturating_mul(2)) > room.0 || data < block.bytes() {
-            return Err(VolumesError::TooSmall { vg: self.vg.clone(), has: room, data, metadata });
-        }
+        let (data, metadata) = self.fits(group, room, Bytes(made.extent_size.0), block)?;
         for (name, size) in [(DATA, data), (METADATA, metadata), (SPARE, metadata)] {
             make(lvm, &self.volume(name)?, size, &tag)?;
         }
@@ -205,17 +204,75 @@ impl Volumes {
         make(lvm, &self.metadata()?, metadata_size(data, block), &tag_of(pool)?)
     }
 
-    /// Takes away what was made for the pool, however far that came: the volumes with its tag, the group if it has the
-    /// tag, and the disks' physical volumes by their uuids.
+    /// Refuses to make the group where that can be known before a disk is touched: another of its name is there, or what it is
+    /// to hold doesn't fit on the disks.
+    pub fn refuse_group(
+        &self,
+        lvm: &Lvm,
+        group: &Group,
+        disks: Bytes,
+        block: BlockSize,
+    ) -> Result<(), VolumesError> {
+        let vg: VgName = self.vg.parse()?;
+        if lvm.find_vg(&vg)?.is_some() {
+            return Err(LvmError::from(Refusal::VgExists { vg }).into());
+        }
+        self.fits(group, disks, EXTENT, block).map(drop)
+    }
+
+    /// The sizes of data and metadata, if they fit.
+    fn fits(
+        &self,
+        group: &Group,
+        room: Bytes,
+        extent: Bytes,
+        block: BlockSize,
+    ) -> Result<(Bytes, Bytes), VolumesError> {
+        let (data, metadata) = group.sizes.of(room, extent, block);
+        if data.0.saturating_add(metadata.0.saturating_mul(2)) > room.0 || data < block.bytes() {
+            return Err(VolumesError::TooSmall { vg: self.vg.clone(), has: room, data, metadata });
+        }
+        Ok((data, metadata))
+    }
+
+    /// Refuses when what was made can't be taken away whole: somebody has made volumes of his own in the group, or disks
+    /// of it are missing.
+    pub fn refuse_removal(&self, lvm: &Lvm, pool: &uuid::Uuid) -> Result<(), VolumesError> {
+        let tag = tag_of(pool)?;
+        let Some(made) = self.own_group(lvm)? else { return Ok(()) };
+        if made.missing_pv_count > 0 {
+            return Err(LvmError::from(Refusal::MissingDisks {
+                vg: made.name,
+                missing: made.missing_pv_count,
+            })
+            .into());
+        }
+        let strange = lvm.lvs_of(&made.name)?.into_iter().filter(|volume| !volume.tags.contains(&tag));
+        let lvs: Vec<LvId> = strange.map(|volume| volume.id).collect();
+        if lvs.is_empty() {
+            return Ok(());
+        }
+        Err(LvmError::from(Refusal::NotEmpty { vg: made.name, lvs }).into())
+    }
+
+    /// The group that was made for the pool, by one of its disks: it may have been renamed, and another may have its name.
+    fn own_group(&self, lvm: &Lvm) -> Result<Option<Vg>, VolumesError> {
+        let Some(group) = &self.group else { return Ok(None) };
+        let uuids = group.disks.iter().map(|disk| disk.pv.parse()).collect::<Result<Vec<PvUuid>, _>>()?;
+        let vg = lvm.pvs()?.into_iter().find(|pv| uuids.contains(&pv.uuid)).and_then(|pv| pv.vg);
+        Ok(vg.map(|vg| lvm.find_vg(&vg)).transpose()?.flatten())
+    }
+
+    /// Takes away what was made for the pool, however far that came: volumes only of its group, or the one for the metadata, and
+    /// only with its tag; the group, and the disks' physical volumes by their uuids.
     pub fn remove(&self, lvm: &Lvm, pool: &uuid::Uuid) -> Result<(), VolumesError> {
         let tag = tag_of(pool)?;
-        for volume in lvm.lvs_tagged(&tag)? {
-            lvm.lv_remove(&volume.id, &tag)?;
-        }
-        let Some(group) = &self.group else { return Ok(()) };
-        let vg: VgName = self.vg.parse()?;
-        if lvm.vgs_tagged(&tag)?.iter().any(|made| made.name == vg) {
-            lvm.vg_remove(&vg, &tag)?;
+        let Some(group) = &self.group else { return Ok(lvm.lv_remove(&self.metadata()?, &tag)?) };
+        if let Some(made) = self.own_group(lvm)? {
+            for volume in lvm.lvs_of(&made.name)? {
+                lvm.lv_remove(&volume.id, &tag)?;
+            }
+            lvm.vg_remove(&made.name, &tag)?;
         }
         for disk in &group.disks {
             let uuid: PvUuid = disk.pv.parse()?;
@@ -266,8 +323,6 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-
-    const EXTENT: Bytes = Bytes::mib(4);
 
     fn share(percent: u8) -> VolumeSize {
         VolumeSize::Share(percent.try_into().expect("a share"))

@@ -34,8 +34,10 @@ pub enum Enabled {
     Yes,
     /// This host was not booted by systemd.
     NoSystemd,
-    /// `thinpool@.service` is not installed.
+    /// `thinpool@.service` is not installed, or masked.
     NoUnit,
+    /// A pool of the same name under another root is active after each boot, and there is one unit for each name.
+    OtherRoot,
 }
 
 /// An error of what makes pools active at boot.
@@ -81,6 +83,9 @@ pub fn enable(pool: &PoolName, root: &Path, needs: &Needs) -> Result<Enabled, Bo
     if !systemctl.knows(&unit)? {
         return Ok(Enabled::NoUnit);
     }
+    if belongs_to_other(pool, root) {
+        return Ok(Enabled::OtherRoot);
+    }
     let needs = needs.with_state_in(&root.join(pool.as_str()));
     file::replace(&unit::drop_in(pool), &unit::text(pool, root, &needs, needs.come_before_mounts()))?;
     match rule::text(pool, &needs) {
@@ -96,14 +101,23 @@ pub fn enable(pool: &PoolName, root: &Path, needs: &Needs) -> Result<Enabled, Bo
     Ok(Enabled::Yes)
 }
 
+/// Whether what is there was written for a pool of this name under another root.
+fn belongs_to_other(pool: &PoolName, root: &Path) -> bool {
+    let found = std::fs::read_to_string(unit::drop_in(pool)).unwrap_or_default();
+    found.starts_with("# Root: ") && !found.starts_with(&unit::owner(root))
+}
+
 /// Undoes that, of a pool that is gone.
-pub fn disable(pool: &PoolName) -> Result<(), BootError> {
+pub fn disable(pool: &PoolName, root: &Path) -> Result<(), BootError> {
+    if belongs_to_other(pool, root) {
+        return Ok(());
+    }
     let (drop_in, rule, unit) = (unit::drop_in(pool), rule::path(pool), unit::name(pool));
     let is_ours = drop_in.exists() || rule.exists();
     let Some(systemctl) = Systemctl::find().filter(|_| is_ours) else { return remove(pool) };
     file::remove(&rule)?;
     // Stopping the unit would deactivate a pool that is no longer there.
-    file::replace(&drop_in, unit::NOTHING_TO_STOP)?;
+    file::replace(&drop_in, &[&unit::owner(root), unit::NOTHING_TO_STOP].concat())?;
     systemctl.run(&["disable", "--now", &unit])?;
     remove(pool)?;
     systemctl.run(&["daemon-reload"])

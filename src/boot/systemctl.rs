@@ -31,8 +31,9 @@ impl Systemctl {
     }
 }
 
-/// Lets udev's rules look at devices again.
+/// Lets udev's rules, as they are now, look at devices again. By itself udevd looks for changed rules every few seconds only.
 pub(super) fn announce(devices: impl Iterator<Item = PathBuf>) -> Result<(), BootError> {
+    lvm::run(Command::new("udevadm").args(["control", "--reload"]), LIMIT)?;
     for device in devices {
         let mut udevadm = Command::new("udevadm");
         lvm::run(udevadm.args(["trigger", "--action=change"]).arg(device), LIMIT)?;

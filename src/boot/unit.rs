@@ -28,8 +28,9 @@ pub(super) fn drop_in(pool: &PoolName) -> PathBuf {
 /// is stopped when the last one is unmounted; one that is itself on a file system that has to be mounted can't be.
 pub(super) fn text(pool: &PoolName, root: &Path, needs: &Needs, early: bool) -> String {
     let mut text = format!(
-        "# What the pool '{pool}' waits for. Written by `thinpool setup`, removed by `thinpool destroy`;\n\
+        "{}# What the pool '{pool}' waits for. Written by `thinpool setup`, removed by `thinpool destroy`;\n\
          # your own changes belong in another file: systemctl edit {}\n[Unit]\n",
+        owner(root),
         name(pool)
     );
     let mut line = |key: &str, value: &str| {
@@ -61,6 +62,11 @@ pub(super) fn text(pool: &PoolName, root: &Path, needs: &Needs, early: bool) -> 
         let _ = writeln!(text, "ReadWritePaths={}", quoted(&format!("-{}", directory.to_string_lossy())));
     }
     text
+}
+
+/// The first line: of which root the pool is. There may be another of the same name under another root.
+pub(super) fn owner(root: &Path) -> String {
+    format!("# Root: {}\n", root.display())
 }
 
 /// A value in a unit file, where % starts a specifier.

@@ -2,6 +2,7 @@
 
 use std::io;
 
+use lvm::{LvmError, Refusal};
 use thiserror::Error;
 
 use super::exit;
@@ -72,7 +73,10 @@ impl CliError {
 
 fn of_pool(error: &PoolError) -> u8 {
     match error {
-        PoolError::NotActive(_) | PoolError::ExistingNotActive(_) => exit::NOT_ACTIVE,
+        PoolError::NotActive(_)
+        | PoolError::ExistingNotActive(_)
+        | PoolError::ExistingUnreachable(_)
+        | PoolError::PartMissing { .. } => exit::NOT_ACTIVE,
         PoolError::Absent { .. } | PoolError::NoSuch { .. } => exit::ABSENT,
         // What is on a device, and in nobody's use, would be lost.
         PoolError::Obstacles { obstacles, .. } if obstacles.iter().all(Obstacle::can_be_wiped) => {
@@ -84,7 +88,8 @@ fn of_pool(error: &PoolError) -> u8 {
         | PoolError::Mounted { .. }
         | PoolError::Covered(_)
         | PoolError::NameLingers(_)
-        | PoolError::AttachedElsewhere { .. } => exit::BUSY,
+        | PoolError::AttachedElsewhere { .. }
+        | PoolError::Block(BlockError::InUse { .. }) => exit::BUSY,
         PoolError::Differs { .. }
         | PoolError::Foreign { .. }
         | PoolError::Mismatch { .. }
@@ -96,11 +101,13 @@ fn of_pool(error: &PoolError) -> u8 {
         | PoolError::NotBlank(_)
         | PoolError::NoIdentity(_)
         | PoolError::NotAThinPool { .. }
+        | PoolError::ExistingUnmarked(_)
         | PoolError::ExistingInUse { .. }
         | PoolError::LoopFile(_)
         | PoolError::NameTaken { .. }
         | PoolError::Needed { .. }
-        | PoolError::UdevRaces(_) => exit::REFUSED,
+        | PoolError::UdevRaces(_)
+        | PoolError::Block(BlockError::Ambiguous { .. } | BlockError::Replaced { .. }) => exit::REFUSED,
         PoolError::TooFull { .. } | PoolError::RanFull(_) | PoolError::IdsExhausted => exit::FULL,
         PoolError::TooSmall { .. }
         | PoolError::Size(_)
@@ -112,7 +119,17 @@ fn of_pool(error: &PoolError) -> u8 {
         | PoolError::Options(_)
         | PoolError::Block(BlockError::NotThere { .. } | BlockError::NotABlockDevice { .. })
         | PoolError::Volumes(VolumesError::TooSmall { .. }) => exit::USAGE,
+        PoolError::Lvm(error) | PoolError::Volumes(VolumesError::Lvm(error)) => of_lvm(error),
         PoolError::CleanUp { cause, .. } => of_pool(cause),
         _ => exit::FAILED,
+    }
+}
+
+fn of_lvm(error: &LvmError) -> u8 {
+    match error.refusal() {
+        Some(Refusal::Busy { .. } | Refusal::InUse { .. }) => exit::BUSY,
+        Some(Refusal::NoRoom { .. }) => exit::FULL,
+        Some(_) => exit::REFUSED,
+        None => exit::FAILED,
     }
 }

@@ -7,7 +7,7 @@ use clap::Args;
 
 use super::activate::activate_containers;
 use super::settings::SetupSettings;
-use super::{CliError, Context, output};
+use super::{CliError, Context, exit, output};
 use crate::backing::{Backing, Devices, LoopFiles, Sizes};
 use crate::boot;
 use crate::catalog::Policy;
@@ -40,12 +40,17 @@ pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<u8, CliErr
         SetUp::Activated => {
             output::line(format!("The pool '{}' was set up already; it is active again.", pool.name()))
         }
+        SetUp::Unchangeable => output::line(format!(
+            "The pool '{}' was set up already; it is active, but can only be read: `thinpool status` tells why.",
+            pool.name()
+        )),
         SetUp::New => tell_new(&pool),
     }?;
     if !arguments.no_enable {
         enable(context, &pool)?;
     }
-    activate_containers(&mut pool)
+    let code = activate_containers(&mut pool)?;
+    Ok(if done == SetUp::Unchangeable { exit::DEGRADED } else { code })
 }
 
 /// Makes the pool active at boot, where there is what can do that.
@@ -54,7 +59,8 @@ fn enable(context: &Context, pool: &Pool<'_>) -> Result<(), CliError> {
     let lacking = match boot::enable(pool.name(), &context.location().root, &needs)? {
         boot::Enabled::Yes => return Ok(()),
         boot::Enabled::NoSystemd => "this host was not booted by systemd",
-        boot::Enabled::NoUnit => "thinpool@.service is not installed",
+        boot::Enabled::NoUnit => "thinpool@.service is not installed, or masked",
+        boot::Enabled::OtherRoot => "a pool of the same name under another root has its unit",
     };
     output::note(&format!(
         "note: {lacking}, so nothing makes the pool active after a reboot; `thinpool activate` does it by hand"

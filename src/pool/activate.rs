@@ -62,8 +62,9 @@ impl Pool<'_> {
         }
         let (data, metadata) = (self.find_part(Part::Data)?, self.find_part(Part::Metadata)?);
         let superblock = self.check_superblock(metadata.path())?;
-        if checking == Checking::AsNeeded {
-            self.check_metadata(metadata.path(), &superblock)?;
+        match checking {
+            Checking::AsNeeded => drop(self.check_metadata(metadata.path(), &superblock)?),
+            Checking::Skip => self.skip_check()?,
         }
         // Before anything is written: from here on, only a deactivation puts it to rest.
         self.catalog.set_clean(false)?;
@@ -102,9 +103,10 @@ impl Pool<'_> {
             return Ok(Deactivated::Already);
         }
         self.refuse_if_in_use()?;
+        let trusted = self.is_ours_to_load() && self.is_trusted()?;
         self.remove_nodes(Removal::Now)?;
-        self.catalog.set_clean(true)?;
-        self.record.clean = true;
+        self.catalog.set_clean(trusted)?;
+        self.record.clean = trusted;
         self.catalog.fold()?;
         Ok(Deactivated::Now)
     }

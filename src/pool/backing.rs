@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use super::{Host, Pool, PoolError, io_error};
-use crate::backing::block::{BlockDevice, Identity, Obstacle};
-use crate::backing::{Attached, Backing, Member, Part};
+use crate::backing::block::{BlockDevice, Identity};
+use crate::backing::{Attached, Backing, Devices, Member, Part};
 use crate::dm::{Superblock, SuperblockError};
 use crate::units::Bytes;
 
@@ -68,12 +68,7 @@ impl Pool<'_> {
             let (path, expected, found) = (device.name, member.size, device.size);
             return Err(PoolError::PartTooShort { path, expected, found });
         }
-        let mut users = self.host.blocks.obstacles(&device)?;
-        // Who has it for himself and isn't named may be a probe that is over in a moment; the kernel refuses the table
-        // if it is not.
-        users.retain(|user| {
-            matches!(user, Obstacle::Mounted { .. } | Obstacle::Swap { .. } | Obstacle::Held { .. })
-        });
+        let users = self.host.blocks.users(&device)?;
         if users.is_empty() {
             Ok(device)
         } else {
@@ -138,25 +133,45 @@ impl Pool<'_> {
         Ok(superblock)
     }
 
-    /// Wipes what the pool leaves on devices that stay: they are to be as blank as when they were given. Only a device
-    /// whose metadata still is a pool's is touched: it may have been given to somebody else since.
-    pub(super) fn wipe_members(&self) -> Result<(), PoolError> {
+    /// The devices under the pool that are there, which nobody may use: what is refused is refused before anything is lost.
+    pub(super) fn unused_members(&self) -> Result<Vec<(Part, BlockDevice)>, PoolError> {
         let mut found = Vec::new();
         for (part, member) in self.record.backing.members() {
-            if let Some(device) = self.host.blocks.find(&member.identity)? {
-                found.push((part, device));
-            } else {
+            let Some(device) = self.host.blocks.find(&member.identity)? else {
                 tracing::warn!(
                     device = %member.name.display(), identity = %member.identity,
-                    "not there, so what the pool left on it was not wiped"
+                    "not there, so what the pool left on it is not wiped"
                 );
+                continue;
+            };
+            let obstacles = self.host.blocks.users(&device)?;
+            if !obstacles.is_empty() {
+                return Err(PoolError::Obstacles { device: device.name, obstacles });
             }
+            found.push((part, device));
         }
-        let is_pools = |(part, device): &(Part, BlockDevice)| {
-            *part == Part::Metadata && read_superblock(&device.node).is_ok()
-        };
-        if !found.iter().any(is_pools) {
+        Ok(found)
+    }
+
+    /// Wipes what the pool leaves on devices that stay: they are to be as blank as when they were given. They are touched
+    /// only if the pool had taken them, and the metadata still is this pool's: they may have been given to somebody
+    /// else since.
+    pub(super) fn wipe_members(&self, devices: &Devices) -> Result<(), PoolError> {
+        if !devices.taken {
             return Ok(());
+        }
+        let found = self.unused_members()?;
+        let Some((_, metadata)) = found.iter().find(|(part, _)| *part == Part::Metadata) else {
+            return Ok(());
+        };
+        match self.check_superblock(&metadata.node) {
+            Ok(_) => {}
+            // Nothing was loaded yet, or it was wiped by a destroy that was killed then.
+            Err(PoolError::Superblock { source: SuperblockError::Empty, .. }) => return Ok(()),
+            Err(error) => {
+                tracing::warn!(%error, "the pool's devices are not wiped, as they don't look like this pool's any more");
+                return Ok(());
+            }
         }
         // The metadata last: as long as it is there, the other is known to be the pool's.
         for (_, device) in &found {

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use super::{Pool, PoolError, now};
 use crate::catalog::MetadataCheck;
-use crate::dm::Superblock;
-use crate::thin_tools::{Depth, Outcome};
+use crate::dm::{Mode, PoolStatus, Superblock};
+use crate::thin_tools::{Checked, Depth, Outcome};
 use crate::units::MetaBlocks;
 
 /// Whether an activation checks the metadata.
@@ -33,7 +33,7 @@ impl Pool<'_> {
         superblock: &Superblock,
     ) -> Result<MetadataCheck, PoolError> {
         let clean = self.record.clean;
-        let depth = if clean { Depth::Quick } else { Depth::Full };
+        let depth = if clean && !superblock.needs_check { Depth::Quick } else { Depth::Full };
         let limit = limit(superblock.metadata_used);
         if !clean {
             tracing::info!(pool = %self.name, ?limit, "it was not put to rest in order: checking all its metadata");
@@ -49,6 +49,33 @@ impl Pool<'_> {
             }),
             _ => Ok(check),
         }
+    }
+}
+
+impl Pool<'_> {
+    /// Writes down that a check was left out.
+    pub(super) fn skip_check(&mut self) -> Result<(), PoolError> {
+        let checked = Checked { depth: Depth::Quick, outcome: Outcome::Skipped, took: Duration::ZERO };
+        Ok(self.catalog.set_metadata_check(&MetadataCheck {
+            at: now(),
+            clean: self.record.clean,
+            checked,
+        })?)
+    }
+
+    /// Whether a pool that is put to rest now needs no more than a quick check next time: the kernel has nothing to say
+    /// against it, and if a full check was due, it was made and found it sound.
+    pub(super) fn is_trusted(&self) -> Result<bool, PoolError> {
+        let sound = match self.host.dm.pool_status(&self.device)? {
+            PoolStatus::Working(usage) => !usage.needs_check && usage.mode != Mode::ReadOnly,
+            PoolStatus::Fail | PoolStatus::Error => false,
+        };
+        let checked = self.catalog.metadata_check()?.is_none_or(|check| match check.checked.outcome {
+            Outcome::Sound | Outcome::Leaks => true,
+            Outcome::Damaged { .. } => false,
+            Outcome::Unfinished { .. } | Outcome::NoTool | Outcome::Skipped => check.clean,
+        });
+        Ok(sound && checked)
     }
 }
 

@@ -7,10 +7,11 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 
 use super::lock::Lock;
+use super::setup::existing;
 use super::{Host, Location, Paths, Pool, PoolError, io_error, names};
 use crate::backing::Backing;
 use crate::catalog::{Catalog, PoolState};
-use crate::dm::{PoolMessage, Removal};
+use crate::dm::{PoolMessage, Removal, Uuid};
 use crate::units::TransactionId;
 
 /// Between two tries to remove nodes that are open: nothing tells when they no longer are.
@@ -19,7 +20,10 @@ const BUSY_PAUSE: Duration = Duration::from_millis(50);
 impl Location {
     /// Destroys the pool, however far its life has come. Refused while anything in it is in use. A destroy that was
     /// killed is finished by the next.
-    pub fn destroy(&self, host: &Host) -> Result<(), PoolError> {
+    ///
+    /// Whoever says `abandon` gives up what the pool lay on, where that is gone for good: a thin pool of somebody else's, which
+    /// otherwise must be active for our devices to be deleted from it.
+    pub fn destroy(&self, host: &Host, abandon: bool) -> Result<(), PoolError> {
         let paths = self.paths();
         if !paths.directory().try_exists().map_err(io_error("look for", paths.directory()))? {
             return Err(self.absent());
@@ -48,7 +52,7 @@ impl Location {
         if pool.record.state == PoolState::Ready {
             pool.refuse_if_in_use()?;
         }
-        pool.clear()?;
+        pool.clear(abandon)?;
         remove_directory(&paths, life)
     }
 }
@@ -56,17 +60,18 @@ impl Location {
 impl Pool<'_> {
     /// Removes everything of the pool but its directory. The catalog goes last: as long as anything is left, it
     /// says that the pool is being destroyed.
-    pub(super) fn clear(&mut self) -> Result<(), PoolError> {
+    pub(super) fn clear(&mut self, abandon: bool) -> Result<(), PoolError> {
         let _change = Lock::exclusive(&self.paths.change_lock(), self.patience)?;
         // What can be refused comes first: until here nothing is lost.
         self.remove_nodes_patiently()?;
+        self.refuse_to_give_back(abandon)?;
         if self.record.state == PoolState::Ready {
             self.catalog.set_pool_state(PoolState::Destroying)?;
             self.record.state = PoolState::Destroying;
         }
         // Without its log the file alone must not look like a pool that is ready.
         self.catalog.fold()?;
-        self.give_back_backing()?;
+        self.give_back_backing(abandon)?;
         for file in Catalog::files(&self.paths.catalog()) {
             remove_if_there(&file)?;
         }
@@ -75,7 +80,7 @@ impl Pool<'_> {
 
     /// Gives back what the pool lies on: files and volumes that were made for it go, devices are left blank, somebody
     /// else's thin pool is left empty.
-    fn give_back_backing(&mut self) -> Result<(), PoolError> {
+    fn give_back_backing(&mut self, abandon: bool) -> Result<(), PoolError> {
         match &self.record.backing {
             Backing::Loop(loopback) => {
                 for stranger in loopback.files.remove(&self.record.uuid, loopback.ids)? {
@@ -84,27 +89,70 @@ impl Pool<'_> {
                 loopback.files.data.parent().map_or(Ok(()), remove_if_empty)
             }
             Backing::Devices(devices) => {
-                self.wipe_members()?;
+                self.wipe_members(devices)?;
                 match &devices.volumes {
                     Some(volumes) => Ok(volumes.remove(&lvm::Lvm::find()?, &self.record.uuid)?),
                     None => Ok(()),
                 }
             }
-            Backing::ThinPool(_) => self.empty_existing(),
+            Backing::ThinPool(_) => self.empty_existing(abandon),
         }
     }
 
-    /// Deletes our devices from somebody else's thin pool, and takes its transaction id back to what it was.
-    fn empty_existing(&self) -> Result<(), PoolError> {
-        self.active()?.ok_or_else(|| PoolError::ExistingNotActive(self.device.to_string()))?;
+    /// What can keep the pool from giving back what it lies on, found out while nothing is lost yet.
+    fn refuse_to_give_back(&self, abandon: bool) -> Result<(), PoolError> {
+        match &self.record.backing {
+            Backing::Loop(_) => Ok(()),
+            Backing::Devices(devices) => {
+                self.unused_members()?;
+                let Some(volumes) = &devices.volumes else { return Ok(()) };
+                Ok(volumes.refuse_removal(&lvm::Lvm::find()?, &self.record.uuid)?)
+            }
+            Backing::ThinPool(existing) => match self.active() {
+                Ok(None) if !abandon => Err(PoolError::ExistingUnreachable(existing.name.clone())),
+                // Another one of its name: ours is gone.
+                Ok(_) | Err(PoolError::Foreign { .. }) => Ok(()),
+                Err(error) => Err(error),
+            },
+        }
+    }
+
+    /// Deletes our devices from somebody else's thin pool, and takes its transaction id back to what it was. Only as long as
+    /// its transaction id is ours: else somebody else works with it by now, and its devices aren't ours whatever their ids.
+    fn empty_existing(&self, abandon: bool) -> Result<(), PoolError> {
+        match self.active() {
+            Ok(Some(_)) => {}
+            Ok(None) if !abandon => return Err(PoolError::ExistingUnreachable(self.device.to_string())),
+            Ok(None) | Err(PoolError::Foreign { .. }) => {
+                tracing::warn!(pool = %self.device, "not there, so nothing was deleted from it");
+                return Ok(());
+            }
+            Err(error) => return Err(error),
+        }
+        let (from, known) = (self.usage()?.transaction_id, self.catalog.transaction_id()?);
+        let to = TransactionId::default();
+        let intended = self.catalog.intent()?.map(|intent| intent.before.next());
+        if from != known && Some(from) != intended && from != to {
+            tracing::warn!(pool = %self.device, expected = %known, found = %from, "somebody else works with it: left alone");
+            return Ok(());
+        }
+        let pool = self.must_be_active()?;
+        if let Some(whose) = existing::device_in(self.host, &pool, Some(&Uuid::prefix_of(&self.record.uuid)))?
+        {
+            tracing::warn!(pool = %self.device, %whose, "somebody else works with it: left alone");
+            return Ok(());
+        }
+        // At the id it was found with, this pool has acknowledged no device; only one of an intent may be there.
+        let intent_only = from == to && known == to;
         for id in self.catalog.device_ids()? {
             match self.host.dm.message(&self.device, &PoolMessage::Delete(id)) {
-                Err(error) if error.errno() != Some(Errno::ENODATA) => return Err(error.into()),
-                _ => {}
+                Err(error) if error.errno() == Some(Errno::ENODATA) => {}
+                Err(error) if intent_only => {
+                    tracing::warn!(pool = %self.device, %id, %error, "not deleted: it may be somebody else's");
+                }
+                result => result?,
             }
         }
-        let from = self.usage()?.transaction_id;
-        let to = TransactionId::default();
         if from != to {
             self.host.dm.message(&self.device, &PoolMessage::SetTransactionId { from, to })?;
         }

@@ -210,6 +210,18 @@ pub enum PoolError {
          `vgchange -ay`)"
     )]
     ExistingNotActive(String),
+    /// The thin pool that a pool of ours is in can't be reached.
+    #[error(
+        "the thin pool {0} isn't active, so this pool's devices can't be deleted from it; activate it first (an LVM pool: \
+         `vgchange -ay`), or, if it is gone for good, add --abandon"
+    )]
+    ExistingUnreachable(String),
+    /// The thin pool has nothing by which it could be known again.
+    #[error(
+        "the thin pool {0} has no uuid in device-mapper, so nothing would tell it from another pool of that name; whoever \
+         makes it can give it one (`dmsetup create --uuid`)"
+    )]
+    ExistingUnmarked(String),
     /// The device is no thin pool.
     #[error("{name} is no thin pool (`dmsetup table {name}` shows what it is){}", .meant.as_ref().map_or_else(String::new, |meant| format!("; {meant} is one")))]
     NotAThinPool {

@@ -8,7 +8,7 @@ use std::time::SystemTime;
 
 use serde::Serialize;
 
-pub use self::problem::{Problem, Severity};
+pub use self::problem::{Problem, Severity, Unchecked};
 use crate::catalog::MetadataCheck;
 use crate::dm::{Blocks, NoSpacePolicy};
 use crate::fs::FileSystem;

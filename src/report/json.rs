@@ -66,6 +66,7 @@ impl<'a> From<&'a MetadataCheck> for CheckJson<'a> {
             Outcome::Damaged { said } => ("damaged", Some(said.as_str())),
             Outcome::Unfinished { .. } => ("unfinished", None),
             Outcome::NoTool => ("no_tool", None),
+            Outcome::Skipped => ("skipped", None),
         };
         Self {
             at: check.at,

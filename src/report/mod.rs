@@ -17,4 +17,4 @@ pub use doctor::{FindingsJson, findings_text};
 pub use json::{StatusJson, json};
 pub use row::{Row, print_rows};
 pub use table::{Column, Table};
-pub use text::{metadata_check, text, text_rows};
+pub use text::{lies_on, metadata_check, text, text_rows};

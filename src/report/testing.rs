@@ -9,7 +9,7 @@ use crate::dm::{Blocks, NoSpacePolicy};
 use crate::fs::FileSystem;
 use crate::pool::status::{
     DeviceCounts, Discard, Figures, HostSupport, Known, KnownDevice, LiesOn, Live, LoopFile, LoopFiles, Mode,
-    Problem, State, Status,
+    Problem, State, Status, Unchecked,
 };
 use crate::thin_tools::{Checked, Depth, Outcome};
 use crate::units::{BlockSize, Bytes, DataBlocks, MetaBlocks, Percent, TransactionId};
@@ -111,8 +111,12 @@ pub(super) fn every_status() -> Vec<Status> {
         Problem::DeviceShort { part: Part::Metadata, name: path(), expected: total, found: free },
         Problem::MetadataDamaged { said: "bad checksum".to_owned() },
         Problem::MetadataLeaks,
-        Problem::NotChecked { after_crash: true, limit: Some(Duration::from_secs(30)) },
-        Problem::NotChecked { after_crash: false, limit: None },
+        Problem::NotChecked {
+            after_crash: true,
+            why: Unchecked::OutOfTime { limit: Duration::from_secs(30) },
+        },
+        Problem::NotChecked { after_crash: true, why: Unchecked::Skipped },
+        Problem::NotChecked { after_crash: false, why: Unchecked::NoTool },
         Problem::ThinPoolMissing { name: "vg-pool".to_owned() },
         Problem::Suspended,
         Problem::HostNearlyFull { path: path(), available },

@@ -39,8 +39,8 @@ fn ours(status: &Status) -> Vec<Row> {
         rows.push(Row::new("Metadata Check", metadata_check(check)));
     }
     // Loop files have a row of their own.
-    if let Some(known) = status.known.as_ref().filter(|known| known.lies_on != LiesOn::LoopFiles) {
-        rows.push(Row::new("Lies On", lies_on(&known.lies_on)));
+    if let Some(on) = status.known.as_ref().and_then(|known| lies_on(&known.lies_on)) {
+        rows.push(Row::new("Lies On", on));
     }
     if let Some(files) = status.known.as_ref().and_then(|known| known.loop_files.as_ref()) {
         let value = format!("data {}, metadata {}", loop_file(&files.data), loop_file(&files.metadata));
@@ -85,24 +85,23 @@ pub fn metadata_check(check: &MetadataCheck) -> String {
         Outcome::Leaks => "sound but for leaked blocks",
         Outcome::Damaged { .. } => "damaged",
         Outcome::Unfinished { .. } => "not finished",
-        Outcome::NoTool => "not done",
+        Outcome::NoTool | Outcome::Skipped => "not done",
     };
     let after = if check.clean { "a clean shutdown" } else { "an unclean one" };
     format!("{outcome} ({depth}, after {after}, {:.1} s)", check.checked.took.as_secs_f32())
 }
 
-fn lies_on(what: &LiesOn) -> String {
+/// What a pool lies on, in a few words; none for loop files, which have a row of their own.
+#[must_use]
+pub fn lies_on(what: &LiesOn) -> Option<String> {
     match what {
-        LiesOn::LoopFiles => "loop files".to_owned(),
-        LiesOn::ThinPool { name } => format!("the thin pool {name}, made by somebody else"),
+        LiesOn::LoopFiles => None,
+        LiesOn::ThinPool { name } => Some(format!("the thin pool {name}, made by somebody else")),
         LiesOn::BlockDevices { data, metadata, volume_group } => {
             let group =
                 volume_group.as_ref().map_or_else(String::new, |group| format!(", volume group {group}"));
-            format!(
-                "data {}, metadata {}{group}",
-                known_device(data.as_ref()),
-                known_device(metadata.as_ref())
-            )
+            let (data, metadata) = (known_device(data.as_ref()), known_device(metadata.as_ref()));
+            Some(format!("data {data}, metadata {metadata}{group}"))
         }
     }
 }

@@ -54,7 +54,13 @@ pub enum Outcome {
     },
     /// thin_check isn't installed.
     NoTool,
+    /// Somebody wanted none.
+    Skipped,
 }
+
+/// How long somebody else may have the device for himself.
+const CLAIM_PATIENCE: Duration = Duration::from_secs(10);
+const CLAIM_PAUSE: Duration = Duration::from_millis(100);
 
 /// thin_check, as it is installed here.
 #[derive(Debug, Clone, Copy, Default)]
@@ -68,7 +74,28 @@ impl MetadataChecker for ThinCheck {
     }
 }
 
+/// Before the metadata is called damaged, it is made sure that thin_check could have it: it opens a device for itself alone,
+/// and fails where another process has done so just now.
 fn outcome(metadata: &Path, depth: Depth, limit: Duration) -> Result<Outcome, RunError> {
+    let deadline = Instant::now() + CLAIM_PATIENCE;
+    loop {
+        match attempt(metadata, depth, limit) {
+            Ok(Outcome::Damaged { .. }) if is_claimed(metadata) && Instant::now() < deadline => {
+                std::thread::sleep(CLAIM_PAUSE);
+            }
+            outcome => return outcome,
+        }
+    }
+}
+
+/// Whether another process has the device for itself alone. Nothing tells when it no longer has.
+fn is_claimed(metadata: &Path) -> bool {
+    use std::os::unix::fs::OpenOptionsExt;
+    let opened = std::fs::OpenOptions::new().read(true).custom_flags(nix::libc::O_EXCL).open(metadata);
+    opened.is_err_and(|error| error.raw_os_error() == Some(nix::libc::EBUSY))
+}
+
+fn attempt(metadata: &Path, depth: Depth, limit: Duration) -> Result<Outcome, RunError> {
     let Ok(tool) = lvm::find_tool("thin_check", "thin-provisioning-tools") else {
         return Ok(Outcome::NoTool);
     };
@@ -83,6 +110,8 @@ fn outcome(metadata: &Path, depth: Depth, limit: Duration) -> Result<Outcome, Ru
     match run(quick) {
         Ok(_) => Ok(Outcome::Sound),
         Err(RunError::TimedOut { .. }) => Ok(Outcome::Unfinished { limit }),
+        // Killed, by whomever: that says nothing of the metadata.
+        Err(RunError::Failed(failed)) if failed.status.code().is_none() => Err(failed.into()),
         // thin_check fails on a leaked block as on a lost one; with this option only on what is really damaged.
         Err(RunError::Failed(failed)) => match run(&[quick, &["--ignore-non-fatal-errors"]].concat()) {
             Ok(_) => Ok(Outcome::Leaks),

@@ -25,12 +25,19 @@ pub enum Identity {
     Wwn(String),
     /// Bus, model and serial number of a disk, as in the link's name: `ata-MODEL_SERIAL`, `virtio-SERIAL`.
     Serial(String),
-    /// Where it is plugged in: `pci-0000:00:04.0`. Another disk in the same place is taken for it.
-    Path(String),
 }
 
-/// Links by what is on a device, or by a name that anybody may give to another one.
-const CHANGEABLE: [&str; 4] = ["dm-name-", "lvm-pv-uuid-", "md-name-", "md-device-"];
+/// Links by what is on a device, by a name that anybody may give to another one, or by where a virtual disk is plugged in:
+/// QEMU numbers disks without a serial number, and a plain dm-crypt device has no more of a uuid than its name.
+const CHANGEABLE: [&str; 7] = [
+    "dm-name-",
+    "dm-uuid-CRYPT-PLAIN-",
+    "lvm-pv-uuid-",
+    "md-name-",
+    "md-device-",
+    "ata-QEMU_HARDDISK_QM0",
+    "scsi-0QEMU_QEMU_HARDDISK_drive-",
+];
 /// What the worldwide names of NVMe start with: the wwid in the kernel's drivers/nvme/host/core.c.
 const NVME: [&str; 4] = ["nvme-eui.", "nvme-uuid.", "nvme-nguid.", "nvme-nvme."];
 
@@ -50,14 +57,13 @@ impl Identity {
         let owned = name.to_owned();
         match folder {
             "by-partuuid" => Some(Self::PartUuid(owned)),
-            "by-path" => Some(Self::Path(owned)),
             "by-id" => {
-                if let Some(uuid) = name.strip_prefix("dm-uuid-") {
+                if CHANGEABLE.iter().any(|prefix| name.starts_with(prefix)) {
+                    None
+                } else if let Some(uuid) = name.strip_prefix("dm-uuid-") {
                     Some(Self::DmUuid(uuid.to_owned()))
                 } else if let Some(uuid) = name.strip_prefix("md-uuid-") {
                     Some(Self::MdUuid(uuid.to_owned()))
-                } else if CHANGEABLE.iter().any(|prefix| name.starts_with(prefix)) {
-                    None
                 } else if name.starts_with("wwn-") || NVME.iter().any(|prefix| name.starts_with(prefix)) {
                     Some(Self::Wwn(owned))
                 } else {
@@ -88,7 +94,6 @@ impl Identity {
             Self::MdUuid(uuid) => format!("disk/by-id/md-uuid-{uuid}"),
             Self::PartUuid(uuid) => format!("disk/by-partuuid/{uuid}"),
             Self::Wwn(name) | Self::Serial(name) => format!("disk/by-id/{name}"),
-            Self::Path(name) => format!("disk/by-path/{name}"),
         }
     }
 }
@@ -101,7 +106,6 @@ impl fmt::Display for Identity {
             Self::PartUuid(uuid) => write!(f, "partition uuid {uuid}"),
             Self::Wwn(name) => write!(f, "worldwide name {name}"),
             Self::Serial(name) => write!(f, "serial number {name}"),
-            Self::Path(name) => write!(f, "place {name}"),
         }
     }
 }
@@ -141,7 +145,7 @@ mod tests {
         let virtio = ["disk/by-path/virtio-pci-1", "disk/by-id/virtio-data0", "disk/by-path/pci-1"];
         assert_eq!(best(&virtio), Some(Identity::Serial("virtio-data0".into())));
         let nameless = ["disk/by-path/virtio-pci-1", "disk/by-path/pci-1"];
-        assert_eq!(best(&nameless), Some(Identity::Path("pci-1".into())), "always the same one of several");
+        assert_eq!(best(&nameless), None, "another disk in the same place would be taken for it");
         let array = ["md/data", "disk/by-id/md-uuid-1:2", "disk/by-id/md-name-host:data"];
         assert_eq!(best(&array), Some(Identity::MdUuid("1:2".into())));
     }
@@ -156,6 +160,9 @@ mod tests {
             "loop/by-ref/x",
             "sdb",
             "disk/by-id/dm-name-x",
+            "disk/by-id/dm-uuid-CRYPT-PLAIN-x",
+            "disk/by-id/ata-QEMU_HARDDISK_QM00001",
+            "disk/by-path/pci-0000:00:04.0",
             "disk/by-id/lvm-pv-uuid-x",
             "disk/by-id/md-name-x",
             "disk/by-partuuid",
@@ -166,7 +173,7 @@ mod tests {
     proptest! {
         #[test]
         fn an_identity_leads_back_to_the_link_it_came_from(
-            link in "/dev/disk/by-(id/((dm|md)-uuid-|wwn-|nvme-eui[.]|ata-)|partuuid/|path/)[0-9a-z][!#-.0-~]{0,29}",
+            link in "/dev/disk/by-(id/((dm|md)-uuid-|wwn-|nvme-eui[.]|ata-)|partuuid/)[0-9a-z][!#-.0-~]{0,29}",
         ) {
             let link = PathBuf::from(link);
             let identity = Identity::of_link(&link).expect("an identity");

@@ -38,6 +38,10 @@ pub trait BlockDevices: Send + Sync {
     /// The same, but one that isn't there yet is waited for, at most this long. Where no udevd runs, nothing is waited for.
     fn wait_for(&self, identity: &Identity, patience: Duration) -> Result<Option<BlockDevice>, BlockError>;
 
+    /// Who uses the device or a part of it, as far as the kernel names them: mounts, swap, other devices. The device isn't
+    /// opened.
+    fn users(&self, device: &BlockDevice) -> Result<Vec<Obstacle>, BlockError>;
+
     /// Everything that speaks against giving the device to a pool, the worst first. Not a byte of it is changed.
     fn obstacles(&self, device: &BlockDevice) -> Result<Vec<Obstacle>, BlockError>;
 
@@ -78,6 +82,10 @@ impl BlockDevices for SystemBlockDevices {
 
     fn wait_for(&self, identity: &Identity, patience: Duration) -> Result<Option<BlockDevice>, BlockError> {
         find::wait_for(identity, patience)
+    }
+
+    fn users(&self, device: &BlockDevice) -> Result<Vec<Obstacle>, BlockError> {
+        usage::named(device)
     }
 
     fn obstacles(&self, device: &BlockDevice) -> Result<Vec<Obstacle>, BlockError> {

@@ -29,6 +29,11 @@ pub(super) fn of(device: &BlockDevice) -> Result<Vec<Obstacle>, BlockError> {
     Ok(found)
 }
 
+/// Who uses the device or a part of it, and has a name.
+pub(super) fn named(device: &BlockDevice) -> Result<Vec<Obstacle>, BlockError> {
+    named_users(device, &still_there(device)?)
+}
+
 /// The device itself and what shares blocks with it, each with its name for people.
 pub(super) fn with_relatives(
     device: &BlockDevice,

@@ -2,10 +2,13 @@
 
 use lvm::{Lv, LvId, Lvm};
 
-use crate::backing::block::BlockDevice;
+use crate::backing::block::{BlockDevice, Identity};
 use crate::backing::metadata_size;
 use crate::pool::{Host, PoolError};
 use crate::units::{BlockSize, Bytes};
+
+/// How much of a volume has to be blank for it to be taken unasked: whatever has no signature mostly has something there.
+const UNASKED: u64 = 1 << 20;
 
 /// Where the metadata is to be.
 pub(super) enum Metadata {
@@ -19,12 +22,11 @@ pub(super) enum Metadata {
 /// Nothing is changed.
 pub(super) fn metadata(host: &Host, data: &BlockDevice, block: BlockSize) -> Result<Metadata, PoolError> {
     let needed = metadata_size(data.size, block);
-    let lvm = Lvm::find();
-    let volume = match &lvm {
-        Ok(lvm) => lvm.lv_of_device(&data.node)?,
-        Err(_) => None,
-    };
-    let (Ok(lvm), Some(volume)) = (lvm, volume) else {
+    // Only a volume of LVM's needs LVM to be there.
+    let is_volume = matches!(&data.identity, Some(Identity::DmUuid(uuid)) if uuid.starts_with("LVM-"));
+    let lvm = is_volume.then(Lvm::find).transpose()?;
+    let volume = lvm.as_ref().map(|lvm| lvm.lv_of_device(&data.node)).transpose()?.flatten();
+    let (Some(lvm), Some(volume)) = (lvm, volume) else {
         return Err(PoolError::NoMetadataDevice {
             why: format!(
                 "{0} is no volume of LVM, so none is looked for beside it. Give one of {needed} with --metadatadev DEVICE; \
@@ -35,7 +37,7 @@ pub(super) fn metadata(host: &Host, data: &BlockDevice, block: BlockSize) -> Res
     };
     let mut passed_over = Vec::new();
     for beside in lvm.metadata_beside(&volume.id)? {
-        match look(host, &beside)? {
+        match look(host, &beside, needed)? {
             Ok(device) => return Ok(Metadata::There(device)),
             Err(why) => passed_over.push(why),
         }
@@ -51,23 +53,26 @@ pub(super) fn metadata(host: &Host, data: &BlockDevice, block: BlockSize) -> Res
     Err(PoolError::NoMetadataDevice {
         why: format!(
             "{passed_over}A blank volume {vg}/metadata, {id}_meta or {id}-metadata would be taken; the volume group {vg} has \
-             {free} free, {needed} are needed to make one. Add a disk (`vgextend {vg} DISK`), make a smaller one by hand \
-             (`lvcreate --wipesignatures y -n metadata -l 100%FREE {vg}`), or give another device with --metadatadev",
+             {free} free, {needed} are needed to make one. Add a disk (`vgextend {vg} DISK`), or make a volume by hand, smaller if \
+             it must be (`lvcreate --wipesignatures y -n NAME -L SIZE {vg}`), and give it with --metadatadev",
             vg = id.vg
         ),
     })
 }
 
 /// A volume that may be meant for metadata, if it can be taken; else why not.
-fn look(host: &Host, volume: &Lv) -> Result<Result<BlockDevice, String>, PoolError> {
+fn look(host: &Host, volume: &Lv, needed: Bytes) -> Result<Result<BlockDevice, String>, PoolError> {
     if !volume.active {
         return Ok(Err(format!("{0} isn't active (`lvchange -ay {0}`)", volume.id)));
     }
     let device = host.blocks.look(&volume.id.path())?;
+    if device.size < needed {
+        return Ok(Err(format!("{} has only {}, and {needed} are needed", volume.id, device.size)));
+    }
     if let Some(obstacle) = host.blocks.obstacles(&device)?.first() {
         return Ok(Err(obstacle.to_string()));
     }
-    let blank = super::claim::is_blank(&device)?;
+    let blank = super::claim::starts_blank(&device, UNASKED)?;
     Ok(if blank { Ok(device) } else { Err(format!("{} isn't blank", volume.id)) })
 }
 

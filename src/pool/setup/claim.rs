@@ -24,7 +24,8 @@ const SUPERBLOCK: u64 = 4096;
 
 /// Held from the look at devices until they are written down as a pool's, so that no two pools take the same ones.
 pub(super) fn lock(location: &Location) -> Result<Lock, LockError> {
-    Lock::exclusive(&location.root.join("claims.lock"), location.patience)
+    // No pool can have this name.
+    Lock::exclusive(&location.root.join(".claims.lock"), location.patience)
 }
 
 impl Setup {
@@ -32,14 +33,24 @@ impl Setup {
     pub(super) fn claim(&self, host: &Host) -> Result<(Backing, Policy), PoolError> {
         let backing = match &self.wanted {
             Wanted::LoopFiles(directory) => {
+                self.refuse_strange_wipes(host, &[])?;
                 return Ok((claim_files(directory)?, self.policy.clone()));
             }
-            Wanted::ThinPool(name) => return existing::claim(host, name, &self.policy),
+            Wanted::ThinPool(name) => {
+                self.refuse_strange_wipes(host, &[])?;
+                let (backing, policy) = existing::claim(host, name, &self.policy)?;
+                if let Some(pool) = pool_with(&self.location, |other| *other == backing)? {
+                    return Err(PoolError::UsedByPool { device: name.into(), pool });
+                }
+                return Ok((backing, policy));
+            }
             Wanted::Devices { data, metadata } => self.claim_devices(host, data, metadata.as_deref())?,
             Wanted::Disks { disks, group, sizes } => {
-                let claimed = self.claim_disks(host, disks)?;
-                let group_of_ours = Group { disks: claimed, sizes: *sizes };
-                Devices { volumes: Some(Volumes::of_group(group, group_of_ours)), ..Devices::default() }
+                let (disks, room) = self.claim_disks(host, disks)?;
+                let made = Group { disks, sizes: *sizes };
+                let volumes = Volumes::of_group(group, made.clone());
+                volumes.refuse_group(&lvm::Lvm::find()?, &made, room, self.policy.block_size)?;
+                Devices { volumes: Some(volumes), ..Devices::default() }
             }
         };
         let backing = Backing::Devices(backing);
@@ -83,13 +94,14 @@ impl Setup {
             return Err(PoolError::DeviceTooSmall { part, device: device.name, size: device.size, needed });
         }
         self.refuse_used(host, &device)?;
-        if part == Part::Metadata && !self.wipes(host, &device)? && !is_blank(&device)? {
+        if part == Part::Metadata && !self.wipes(host, &device)? && !starts_blank(&device, SUPERBLOCK)? {
             return Err(PoolError::NotBlank(device.name));
         }
         Ok(device)
     }
 
-    fn claim_disks(&self, host: &Host, disks: &[PathBuf]) -> Result<Vec<Disk>, PoolError> {
+    /// The disks, and how much room they have.
+    fn claim_disks(&self, host: &Host, disks: &[PathBuf]) -> Result<(Vec<Disk>, Bytes), PoolError> {
         let mut found: Vec<BlockDevice> = Vec::new();
         for path in disks {
             let device = host.blocks.look(path)?;
@@ -100,12 +112,15 @@ impl Setup {
             found.push(device);
         }
         self.refuse_strange_wipes(host, &found.iter().collect::<Vec<_>>())?;
-        found.iter().map(|device| Ok(Disk::new(device, self.wipes(host, device)?))).collect()
+        let room = Bytes(found.iter().map(|device| device.size.0).sum());
+        Ok((found.iter().map(Disk::new).collect(), room))
     }
 
     /// Refuses a device that has anything on it, is in use, or is another pool's.
     fn refuse_used(&self, host: &Host, device: &BlockDevice) -> Result<(), PoolError> {
-        if let Some(pool) = pool_of(&self.location, device)? {
+        if let Some(pool) = pool_with(&self.location, |backing| {
+            backing.identities().any(|it| device.identity.as_ref() == Some(it))
+        })? {
             return Err(PoolError::UsedByPool { device: device.name.clone(), pool });
         }
         refuse_obstacles(host, device, self.wipes(host, device)?)
@@ -132,32 +147,35 @@ impl Setup {
         Ok(())
     }
 
-    /// Makes what was claimed ready for a pool: volumes are made, and what may be wiped is.
+    /// Makes what was claimed ready for a pool: what may be wiped is, and volumes are made. From here on what is on the
+    /// devices is the pool's.
     pub(super) fn make_devices(&self, pool: &mut Pool<'_>, mut devices: Devices) -> Result<(), PoolError> {
-        if let Some(volumes) = &devices.volumes {
-            let lvm = lvm::Lvm::find()?;
-            let (uuid, block) = (pool.record.uuid, pool.record.policy.block_size);
-            match &volumes.group {
-                Some(group) => {
-                    volumes.make_group(&lvm, &uuid, group, block)?;
-                    devices.data = Some(made(pool.host, &volumes.data()?.path())?);
-                }
-                None => volumes.make_metadata(&lvm, &uuid, pool.record.policy.data_size, block)?,
-            }
-            devices.metadata = Some(made(pool.host, &volumes.metadata()?.path())?);
-            pool.record.backing = Backing::Devices(devices);
-            pool.record.policy = sized(&pool.record.policy, &pool.record.backing);
-            pool.catalog.set_backing(&pool.record.backing, &pool.record.policy)?;
+        let host = pool.host;
+        devices.taken = true;
+        set_devices(pool, devices.clone())?;
+        for path in &self.wipe {
+            host.blocks.wipe(&host.blocks.look(path)?)?;
         }
-        for (_, member) in pool.record.backing.members() {
-            if let Some(device) = pool.host.blocks.find(&member.identity)?
-                && self.wipes(pool.host, &device)?
-            {
-                pool.host.blocks.wipe(&device)?;
+        let Some(volumes) = &devices.volumes else { return Ok(()) };
+        let lvm = lvm::Lvm::find()?;
+        let (uuid, block) = (pool.record.uuid, pool.record.policy.block_size);
+        match &volumes.group {
+            Some(group) => {
+                volumes.make_group(&lvm, &uuid, group, block)?;
+                devices.data = Some(made(host, &volumes.data()?.path())?);
             }
+            None => volumes.make_metadata(&lvm, &uuid, pool.record.policy.data_size, block)?,
         }
-        Ok(())
+        devices.metadata = Some(made(host, &volumes.metadata()?.path())?);
+        set_devices(pool, devices)
     }
+}
+
+/// Writes down what the devices are by now.
+fn set_devices(pool: &mut Pool<'_>, devices: Devices) -> Result<(), PoolError> {
+    pool.record.backing = Backing::Devices(devices);
+    pool.record.policy = sized(&pool.record.policy, &pool.record.backing);
+    Ok(pool.catalog.set_backing(&pool.record.backing, &pool.record.policy)?)
 }
 
 /// A volume that was made a moment ago.
@@ -188,29 +206,26 @@ fn claim_files(directory: &Path) -> Result<Backing, PoolError> {
     Ok(Backing::Loop(Loopback { files, ids: None }))
 }
 
-/// Whether the place of a pool's superblock is blank.
-pub(super) fn is_blank(device: &BlockDevice) -> Result<bool, PoolError> {
-    let mut start = Vec::new();
-    File::open(&device.node)
-        .and_then(|file| file.take(SUPERBLOCK).read_to_end(&mut start))
-        .map_err(io_error("read", &device.name))?;
-    Ok(start.iter().all(|byte| *byte == 0))
-}
-
-/// The pool under the same root that has the device, active or not.
-fn pool_of(location: &Location, device: &BlockDevice) -> Result<Option<String>, PoolError> {
-    let Some(identity) = &device.identity else { return Ok(None) };
+/// Another pool under the same root that lies on this, active or not. A catalog that can't be read is an error: it may be the
+/// one.
+fn pool_with(location: &Location, has: impl Fn(&Backing) -> bool) -> Result<Option<String>, PoolError> {
     for entry in location.root.read_dir().map_err(io_error("list", &location.root))? {
         let name = entry.map_err(io_error("list", &location.root))?.file_name();
         let Some(pool) = name.to_str().and_then(|name| name.parse::<PoolName>().ok()) else { continue };
-        let path = Paths::new(&location.root, &pool).catalog();
-        // One that comes or goes right now is no reason to fail.
-        let Ok(Some(catalog)) = Catalog::open(&path) else { continue };
+        let Some(catalog) = Catalog::open(&Paths::new(&location.root, &pool).catalog())? else { continue };
         let Some(record) = catalog.pool()? else { continue };
-        let has = |member: &Member| member.identity == *identity;
-        if pool != location.name && record.backing.members().any(|(_, member)| has(member)) {
+        if pool != location.name && has(&record.backing) {
             return Ok(Some(pool.to_string()));
         }
     }
     Ok(None)
+}
+
+/// Whether the first of a device is blank, for this long.
+pub(super) fn starts_blank(device: &BlockDevice, length: u64) -> Result<bool, PoolError> {
+    let mut start = Vec::new();
+    File::open(&device.node)
+        .and_then(|file| file.take(length).read_to_end(&mut start))
+        .map_err(io_error("read", &device.name))?;
+    Ok(start.iter().all(|byte| *byte == 0))
 }

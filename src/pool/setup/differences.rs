@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use super::{Setup, Wanted};
-use crate::backing::{Backing, Disk, LoopFiles, Part};
+use crate::backing::block::{BlockDevice, BlockError};
+use crate::backing::{Backing, Disk, LoopFiles, Member, Part};
 use crate::catalog::{Policy, PoolRecord};
 use crate::pool::{Difference, Host, PoolError};
 use crate::units::Bytes;
@@ -14,6 +15,8 @@ impl Setup {
         let mut wanted = self.policy.clone();
         wanted.filesystem = self.filesystem.unwrap_or(record.policy.filesystem);
         let mut differences = of_policies(&record.policy, &wanted);
+        // What a pool's backing decided, no setting can contradict.
+        differences.retain(|difference| !decided_by(&record.backing).contains(&difference.setting));
         differences.extend(self.of_backings(host, &record.backing)?);
         differences.retain(|difference| self.asked.contains(&difference.setting));
         if differences.is_empty() {
@@ -64,6 +67,22 @@ impl Setup {
     }
 }
 
+/// Settings that don't count for a pool on this.
+fn decided_by(backing: &Backing) -> &'static [&'static str] {
+    match backing {
+        Backing::Loop(_) => &[],
+        Backing::Devices(_) => &["loop-data-size", "loop-metadata-size"],
+        Backing::ThinPool(_) => &[
+            "loop-data-size",
+            "loop-metadata-size",
+            "block-size",
+            "zero-new-blocks",
+            "autoextend-threshold",
+            "autoextend-percent",
+        ],
+    }
+}
+
 /// Another device than the pool's, whatever it is called today.
 fn of_devices(
     host: &Host,
@@ -73,8 +92,11 @@ fn of_devices(
     path: &Path,
 ) -> Result<Option<Difference>, PoolError> {
     let member = backing.members().find(|(which, _)| *which == part).map(|(_, member)| member);
-    let asked = host.blocks.look(path)?;
-    if member.is_some_and(|member| asked.identity.as_ref() == Some(&member.identity)) {
+    // One that isn't there, such as an inactive volume, is still known by the name it was given by.
+    let asked = unless_missing(host.blocks.look(path))?.and_then(|device| device.identity);
+    let same =
+        |member: &Member| asked.as_ref().map_or(member.name == path, |asked| *asked == member.identity);
+    if member.is_some_and(same) {
         return Ok(None);
     }
     let is = member.map_or_else(|| "none".to_owned(), |member| told(&member.name));
@@ -85,10 +107,17 @@ fn of_devices(
 fn are_same(host: &Host, are: &[Disk], asked: &[PathBuf]) -> Result<bool, PoolError> {
     let mut same = are.len() == asked.len();
     for path in asked {
-        let identity = host.blocks.look(path)?.identity;
+        let identity = unless_missing(host.blocks.look(path))?.and_then(|device| device.identity);
         same &= are.iter().any(|disk| disk.name == *path || identity.is_some() && disk.identity == identity);
     }
     Ok(same)
+}
+
+fn unless_missing(device: Result<BlockDevice, BlockError>) -> Result<Option<BlockDevice>, BlockError> {
+    match device {
+        Err(BlockError::NotThere { .. }) => Ok(None),
+        device => device.map(Some),
+    }
 }
 
 /// The setting that asks for a pool of this kind.

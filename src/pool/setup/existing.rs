@@ -19,7 +19,11 @@ pub(super) fn claim(host: &Host, name: &str, policy: &Policy) -> Result<(Backing
     if let Some(whose) = user_of(host, &info)? {
         return Err(PoolError::ExistingInUse { pool: name.to_owned(), whose });
     }
-    let uuid = info.uuid.unwrap_or_default();
+    // By what else would it be told from another of its name?
+    let uuid = info
+        .uuid
+        .filter(|uuid| !uuid.is_empty())
+        .ok_or_else(|| PoolError::ExistingUnmarked(name.to_owned()))?;
     let policy = Policy {
         block_size: table.block_size,
         data_size: table.length.bytes(),
@@ -36,13 +40,8 @@ fn user_of(host: &Host, pool: &Info) -> Result<Option<String>, PoolError> {
     if uuid.starts_with("THINPOOL-") {
         return Ok(Some("it is a pool of this program's own (`thinpool --pool NAME status`)".to_owned()));
     }
-    for name in host.dm.list()? {
-        if let Some(Table::Thin(thin)) = host.dm.table(&name)?
-            && thin.pool == pool.device
-        {
-            let info = host.dm.find(&name)?;
-            return Ok(Some(told(&name, info.and_then(|info| info.uuid).as_deref())));
-        }
+    if let Some(whose) = device_in(host, pool, None)? {
+        return Ok(Some(whose));
     }
     let PoolStatus::Working(usage) = host.dm.pool_status(&pool.name)? else {
         return Ok(Some("it has failed, and can't be read".to_owned()));
@@ -56,6 +55,25 @@ fn user_of(host: &Host, pool: &Info) -> Result<Option<String>, PoolError> {
     }
     if usage.data.used.0 > 0 {
         return Ok(Some(format!("{} of its blocks are in use, by {owner}", usage.data.used.0)));
+    }
+    Ok(None)
+}
+
+/// An active thin device in a pool, by who made it; not one whose uuid begins with this.
+pub(in crate::pool) fn device_in(
+    host: &Host,
+    pool: &Info,
+    ours: Option<&str>,
+) -> Result<Option<String>, PoolError> {
+    for name in host.dm.list()? {
+        if let Some(Table::Thin(thin)) = host.dm.table(&name)?
+            && thin.pool == pool.device
+        {
+            let uuid = host.dm.find(&name)?.and_then(|info| info.uuid);
+            if !ours.is_some_and(|ours| uuid.as_ref().is_some_and(|uuid| uuid.starts_with(ours))) {
+                return Ok(Some(told(&name, uuid.as_deref())));
+            }
+        }
     }
     Ok(None)
 }

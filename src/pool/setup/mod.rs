@@ -3,7 +3,7 @@
 mod beside;
 mod claim;
 mod differences;
-mod existing;
+pub(super) mod existing;
 
 use std::path::PathBuf;
 use std::time::Instant;
@@ -73,6 +73,8 @@ pub enum SetUp {
     Already,
     /// It was there, set up as asked for, and was made active.
     Activated,
+    /// The same, and it can only be read: its status tells why.
+    Unchangeable,
 }
 
 impl Setup {
@@ -87,12 +89,13 @@ impl Setup {
                 self.refuse_differences(host, &pool.record)?;
                 let done = match pool.activate_under_lock(Checking::AsNeeded)? {
                     Activated::Already => SetUp::Already,
-                    Activated::Now | Activated::Unchangeable => SetUp::Activated,
+                    Activated::Now => SetUp::Activated,
+                    Activated::Unchangeable => SetUp::Unchangeable,
                 };
                 return Ok((pool, done));
             }
             tracing::info!(pool = %pool.name, "clearing away what an earlier process left half done");
-            pool.clear()?;
+            pool.clear(false)?;
         }
         let mut pool = match self.begin(host, &paths) {
             Ok(pool) => pool,
@@ -101,7 +104,7 @@ impl Setup {
         match make(&mut pool, self) {
             Ok(()) => Ok((pool, SetUp::New)),
             Err(cause) => {
-                let cleanup = pool.clear().and_then(|()| remove_directory(&paths, life));
+                let cleanup = pool.clear(false).and_then(|()| remove_directory(&paths, life));
                 Err(cause.after_cleaning_up(cleanup))
             }
         }
@@ -148,10 +151,14 @@ impl Setup {
         let uuid = uuid::Uuid::new_v4();
         // A device of the pool's name that is somebody else's is refused before a byte is written.
         host.find_ours(&names::pool_device(&self.location.name)?, &Uuid::of_pool(&uuid))?;
-        let claims = claim::lock(&self.location)?;
+        // Files are nobody else's: a setup on them needn't wait for one that looks at disks.
+        let claims = match &self.wanted {
+            Wanted::LoopFiles(_) => None,
+            _ => Some(claim::lock(&self.location)?),
+        };
         let begun = self.write_down(host, paths, uuid, filesystem);
-        claims.remove()?;
-        begun
+        let removed = claims.map_or(Ok(()), Lock::remove);
+        begun.and_then(|pool| removed.map(|()| pool).map_err(PoolError::from))
     }
 
     fn write_down<'h>(

@@ -1,6 +1,6 @@
 //! Finds the problems that follow from what was read.
 
-use super::{Figures, Known, LiesOn, LoopFile, Mode, Problem, State, Status};
+use super::{Figures, Known, LiesOn, LoopFile, Mode, Problem, State, Status, Unchecked};
 use crate::thin_tools::Outcome;
 use crate::units::{Bytes, Percent};
 
@@ -34,7 +34,7 @@ impl Status {
             State::Inactive => found.push(Problem::Inactive),
             State::Active => self.of_the_kernel(&mut found),
         }
-        found.extend(self.known.as_ref().and_then(of_the_check));
+        found.extend(self.known.as_ref().and_then(|known| of_the_check(known, self.state)));
         match (&self.known, self.state) {
             (Some(known), _) => self.of_the_host(known, &mut found),
             (None, State::Inactive | State::Active) => {
@@ -140,16 +140,19 @@ impl Status {
 }
 
 /// What the last check of the metadata found.
-fn of_the_check(known: &Known) -> Option<Problem> {
+fn of_the_check(known: &Known, state: State) -> Option<Problem> {
     let check = known.metadata_check.as_ref()?;
+    let not_checked = |why| Some(Problem::NotChecked { after_crash: !check.clean, why });
     match &check.checked.outcome {
-        Outcome::Sound => None,
-        Outcome::Leaks => Some(Problem::MetadataLeaks),
-        Outcome::Damaged { said } => Some(Problem::MetadataDamaged { said: said.clone() }),
-        Outcome::Unfinished { limit } => {
-            Some(Problem::NotChecked { after_crash: !check.clean, limit: Some(*limit) })
+        Outcome::Damaged { said } if state == State::Inactive => {
+            Some(Problem::MetadataDamaged { said: said.clone() })
         }
-        Outcome::NoTool => Some(Problem::NotChecked { after_crash: !check.clean, limit: None }),
+        // It is active because somebody loaded it without a check, which is written down.
+        Outcome::Sound | Outcome::Damaged { .. } => None,
+        Outcome::Leaks => Some(Problem::MetadataLeaks),
+        Outcome::Unfinished { limit } => not_checked(Unchecked::OutOfTime { limit: *limit }),
+        Outcome::NoTool => not_checked(Unchecked::NoTool),
+        Outcome::Skipped => not_checked(Unchecked::Skipped),
     }
 }
 

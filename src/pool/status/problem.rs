@@ -32,6 +32,20 @@ impl Severity {
     }
 }
 
+/// Why metadata was not checked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unchecked {
+    /// The checker isn't installed.
+    NoTool,
+    /// Somebody wanted no check.
+    Skipped,
+    /// The check had not come to its end in time.
+    OutOfTime {
+        /// How long it had.
+        limit: Duration,
+    },
+}
+
 /// Something that is wrong with a pool.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -130,8 +144,8 @@ pub enum Problem {
     NotChecked {
         /// Whether the pool had not been put to rest in order.
         after_crash: bool,
-        /// How long the check had; none if there is no checker.
-        limit: Option<Duration>,
+        /// Why not.
+        why: Unchecked,
     },
     /// Somebody suspended the pool: whatever is written or read waits.
     Suspended,
@@ -340,16 +354,7 @@ impl Problem {
                 "The pool's metadata counts blocks as used that nobody uses: nothing is lost but their room. Stop the \
                  containers, `{deactivate}`, and repair a copy of the metadata with thin_repair(8) to have it back."
             ),
-            Self::NotChecked { limit: None, .. } => "The pool's metadata was not checked when the pool was activated, \
-                 because thin_check isn't installed. Install it (Debian: apt-get install thin-provisioning-tools); the next \
-                 activation uses it."
-                .to_owned(),
-            Self::NotChecked { limit: Some(limit), .. } => format!(
-                "The pool was not put to rest in order, and the check of its metadata was stopped after {} s. The kernel \
-                 checks each block that it reads, so the pool can be used; to be sure, `{deactivate}` and run \
-                 thin_check(8) on the metadata without a limit.",
-                limit.as_secs()
-            ),
+            Self::NotChecked { after_crash, why } => not_checked(*after_crash, *why, &deactivate, &activate),
             Self::Suspended => format!(
                 "The pool is suspended: whatever reads or writes in it waits. Should nobody be at work on it, \
                  `{activate}` resumes it."
@@ -382,6 +387,25 @@ impl Problem {
                 .to_owned(),
         }
     }
+}
+
+fn not_checked(after_crash: bool, why: Unchecked, deactivate: &str, activate: &str) -> String {
+    let what = match why {
+        Unchecked::NoTool => {
+            "was not checked when the pool was activated, because thin_check isn't installed (Debian: apt-get install \
+             thin-provisioning-tools)"
+                .to_owned()
+        }
+        Unchecked::Skipped => "was not checked when the pool was activated, because of --no-check".to_owned(),
+        Unchecked::OutOfTime { limit } => {
+            format!("was not checked to the end when the pool was activated: {} s were not enough", limit.as_secs())
+        }
+    };
+    let crash = if after_crash { ", after a shutdown that was not in order" } else { "" };
+    format!(
+        "The pool's metadata {what}{crash}. The kernel checks each block that it reads, so the pool can be used; to be sure, \
+         `{deactivate}`, run thin_check(8) on the metadata, then `{activate}`."
+    )
 }
 
 /// A command of ours for this pool, as it can be copied.

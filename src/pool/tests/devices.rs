@@ -1,8 +1,13 @@
 //! Pools on block devices.
 
+use std::time::Duration;
+
 use super::kills::killed_everywhere;
 use super::machine::Machine;
+use crate::backing::block::BlockDevices;
+use crate::pool::status::State;
 use crate::pool::{Checking, PoolError, SetUp, Wanted};
+use crate::thin_tools::{Depth, Outcome};
 use crate::units::Bytes;
 
 #[test]
@@ -100,7 +105,7 @@ fn a_destroyed_pool_leaves_its_disks_as_blank_as_they_were_given() {
     for _ in 0..2 {
         assert_eq!(machine.set_up().expect("set up"), SetUp::New);
         machine.write_superblock();
-        machine.location.destroy(&machine.host).expect("destroyed");
+        machine.location.destroy(&machine.host, false).expect("destroyed");
     }
 }
 
@@ -129,9 +134,9 @@ fn a_destroy_on_disks_that_is_killed_anywhere_is_finished_by_the_next() {
     };
     killed_everywhere(
         prepare,
-        |machine| machine.location.destroy(&machine.host),
+        |machine| machine.location.destroy(&machine.host, false),
         |machine, context| {
-            match machine.location.destroy(&machine.host) {
+            match machine.location.destroy(&machine.host, false) {
                 Ok(()) | Err(PoolError::Absent { .. }) => {}
                 Err(error) => panic!("{context}: {error}"),
             }
@@ -142,4 +147,38 @@ fn a_destroy_on_disks_that_is_killed_anywhere_is_finished_by_the_next() {
             );
         },
     );
+}
+
+#[test]
+fn devices_that_were_given_to_somebody_else_after_a_killed_setup_are_left_alone() {
+    let machine = Machine::on_disks();
+    // When it was about to load the table.
+    machine.twin.die_at(2);
+    machine.set_up().expect_err("killed");
+    machine.twin.revive();
+    assert_eq!(machine.location.status(&machine.host).state, State::HalfSetUp);
+    // Before the next command, somebody else makes a pool on them.
+    let mut other = machine.request();
+    other.location.root = machine.location.root.join("elsewhere");
+    other.location.name = "other".parse().expect("a name");
+    let (_, metadata) = machine.disk_nodes();
+    machine.disks.wipe(&machine.disks.look(&metadata).expect("there")).expect("wiped");
+    other.run(&machine.host).expect("set up");
+    machine.write_superblock();
+    let before = std::fs::read(&metadata).expect("read");
+    let _ = machine.location.destroy(&machine.host, false);
+    assert!(std::fs::read(&metadata).expect("read") == before, "another pool's metadata was wiped");
+}
+
+#[test]
+fn what_a_check_could_not_finish_is_not_forgotten_by_the_next_clean_shutdown() {
+    let machine = Machine::with_image();
+    machine.reboot();
+    let unfinished = Outcome::Unfinished { limit: Duration::from_secs(30) };
+    *machine.checker.finds.lock().expect("no panic") = Some(unfinished);
+    machine.pool().activate(Checking::AsNeeded).expect("activated");
+    machine.pool().deactivate().expect("deactivated");
+    machine.write_superblock();
+    machine.pool().activate(Checking::AsNeeded).expect("activated");
+    assert_eq!(*machine.checker.asked.lock().expect("no panic"), [Depth::Full, Depth::Full]);
 }

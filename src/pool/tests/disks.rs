@@ -82,6 +82,10 @@ impl BlockDevices for Disks {
         self.find(identity)
     }
 
+    fn users(&self, _: &BlockDevice) -> Result<Vec<Obstacle>, BlockError> {
+        Ok(Vec::new())
+    }
+
     fn obstacles(&self, device: &BlockDevice) -> Result<Vec<Obstacle>, BlockError> {
         let found = Superblock::read(std::fs::File::open(&device.node).expect("there"));
         let device = device.name.clone();

@@ -136,9 +136,9 @@ fn a_destroy_that_is_killed_anywhere_is_finished_by_the_next() {
         machine.pool().activate_container(&container(&machine)).expect("activated");
         machine
     };
-    let verb = |machine: &Machine| machine.location.destroy(&machine.host);
+    let verb = |machine: &Machine| machine.location.destroy(&machine.host, false);
     killed_everywhere(prepare, verb, |machine, context| {
-        match machine.location.destroy(&machine.host) {
+        match machine.location.destroy(&machine.host, false) {
             Ok(()) | Err(PoolError::Absent { .. }) => {}
             Err(error) => panic!("{context}: {error}"),
         }
