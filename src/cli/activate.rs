@@ -5,6 +5,7 @@ use std::time::Duration;
 use clap::Args;
 
 use super::{CliError, Context, exit, output};
+use crate::backing::Backing;
 use crate::config::Timeout;
 use crate::pool::{Activated, Checking, Deactivated, Host, Location, Pool};
 use crate::report::metadata_check;
@@ -92,9 +93,16 @@ pub(super) fn activate_containers(pool: &mut Pool<'_>) -> Result<u8, CliError> {
 fn deactivate_one(host: &Host, location: &Location, wait: Duration) -> Result<u8, CliError> {
     let mut pool = Pool::open(host, location)?;
     output::line(match pool.deactivate_within(wait)? {
-        Deactivated::Now => {
-            format!("The pool '{}' is inactive; `thinpool activate` brings it back.", pool.name())
-        }
+        Deactivated::Now => match &pool.record().backing {
+            Backing::ThinPool(existing) => format!(
+                "No container of the pool '{}' is active any more; the thin pool {} is for whoever made it.",
+                pool.name(),
+                existing.name
+            ),
+            Backing::Loop(_) | Backing::Devices(_) => {
+                format!("The pool '{}' is inactive; `thinpool activate` brings it back.", pool.name())
+            }
+        },
         Deactivated::Already => format!("The pool '{}' is not active; nothing to do.", pool.name()),
     })?;
     Ok(exit::DONE)

@@ -26,7 +26,7 @@ const EXAMPLES: &[(&str, &[Example])] = &[
     (
         "",
         &[
-            example("thinpool setup", "A pool on two sparse files."),
+            example("thinpool setup --device /dev/sdb", "A pool on a blank disk."),
             example("thinpool image import debian debian-rootfs.tar.zst", "An image in it."),
             example("thinpool container create debian --name web1", "A writable snapshot of the image."),
             example("thinpool container mount web1", "The snapshot as a directory, which is printed."),
@@ -40,6 +40,19 @@ const EXAMPLES: &[(&str, &[Example])] = &[
                 "thinpool setup",
                 "A pool on two sparse files in /var/lib/thinpool/thinpool, with every default.",
             ),
+            example(
+                "thinpool setup --device /dev/sdb --device /dev/sdc",
+                "A pool on two blank disks, which become a volume group with room to grow.",
+            ),
+            example(
+                "thinpool setup --datadev /dev/direct-lvm/data",
+                "A pool on a volume of LVM's; one for the metadata is found beside it, or made.",
+            ),
+            example(
+                "thinpool setup --datadev /dev/sdb1 --metadatadev /dev/sdc1 --wipe /dev/sdc1",
+                "A pool on two partitions, whatever is on the second.",
+            ),
+            example("thinpool setup --thinpooldev vg-pool", "A pool in an empty thin pool of LVM's."),
             example(
                 "thinpool setup --pool ci --loop-data-size 20G --base-size 4G --fs ext4",
                 "A second, smaller pool, whose containers have ext4 on 4 GiB.",
@@ -58,19 +71,35 @@ const EXAMPLES: &[(&str, &[Example])] = &[
             example("thinpool status --docker", "Only what `docker info` printed."),
         ],
     ),
-    ("activate", &[example("thinpool activate", "The pool is there again after a reboot.")]),
+    (
+        "activate",
+        &[
+            example("thinpool activate", "The pool is there again after a reboot."),
+            example("thinpool activate --all", "Every pool is, each with its outcome on a line."),
+        ],
+    ),
     (
         "deactivate",
-        &[example(
-            "thinpool deactivate --pool ci",
-            "The pool `ci` has no device nodes any more; all it holds stays.",
-        )],
+        &[
+            example(
+                "thinpool deactivate --pool ci",
+                "The pool `ci` has no device nodes any more; all it holds stays.",
+            ),
+            example(
+                "thinpool deactivate --all --wait 60s",
+                "Every pool is put to rest, as soon as nobody uses it, and in a minute at the latest.",
+            ),
+        ],
     ),
     (
         "destroy",
         &[
             example("thinpool destroy", "Asks first."),
             example("thinpool destroy --pool ci --yes", "Removes the pool `ci` without asking."),
+            example(
+                "thinpool destroy --abandon",
+                "Removes what there is of a pool whose thin pool, of somebody else's, is gone for good.",
+            ),
         ],
     ),
     (

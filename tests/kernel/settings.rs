@@ -91,7 +91,7 @@ fn a_wrong_option_of_dockers_is_named_with_the_nearest() {
         ("dm.blocksize=96K", &["--storage-opt dm.blocksize", "a multiple of 64K"]),
         ("dm.fs=btrfs", &["--storage-opt dm.fs", "ext4, xfs or auto"]),
         ("dm.min_free_space=10", &["a percentage with its sign"]),
-        ("dm.thinpooldev=/dev/x", &["dm.thinpooldev", "doesn't make yet"]),
+        ("dm.thinpooldev=/dev/x", &["dm.thinpooldev", "with or without /dev/mapper/"]),
         ("overlay2.size=1G", &["overlay2.size", "Options are: dm."]),
     ] {
         refused(&bench, &["setup", "--storage-opt", option], words);

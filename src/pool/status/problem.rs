@@ -331,8 +331,8 @@ impl Problem {
                 size(expected),
             ),
             Self::DeviceMissing { part, name, identity } => format!(
-                "The device with the pool's {part} is missing: it was {} and is known by its {identity}. Plug it in or make \
-                 it active (`lsblk` shows what is there, `lvs` the volumes), then `{activate}`.",
+                "The device with the pool's {part} is missing: it was {} and is known by its {identity}. Plug it in \
+                 (`lsblk` shows what is there, `lvs` the volumes), then `{activate}`, which makes a volume active by itself.",
                 name.display()
             ),
             Self::DeviceShort { part, name, expected, found } => format!(
