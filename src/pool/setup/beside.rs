@@ -7,9 +7,6 @@ use crate::backing::metadata_size;
 use crate::pool::{Host, PoolError};
 use crate::units::{BlockSize, Bytes};
 
-/// How much of a volume has to be blank for it to be taken unasked: whatever has no signature mostly has something there.
-const UNASKED: u64 = 1 << 20;
-
 /// Where the metadata is to be.
 pub(super) enum Metadata {
     /// On a device that is there.
@@ -37,7 +34,7 @@ pub(super) fn metadata(host: &Host, data: &BlockDevice, block: BlockSize) -> Res
     };
     let mut passed_over = Vec::new();
     for beside in lvm.metadata_beside(&volume.id)? {
-        match look(host, &beside, needed)? {
+        match look(host, &lvm, &beside, needed)? {
             Ok(device) => return Ok(Metadata::There(device)),
             Err(why) => passed_over.push(why),
         }
@@ -61,7 +58,12 @@ pub(super) fn metadata(host: &Host, data: &BlockDevice, block: BlockSize) -> Res
 }
 
 /// A volume that may be meant for metadata, if it can be taken; else why not.
-fn look(host: &Host, volume: &Lv, needed: Bytes) -> Result<Result<BlockDevice, String>, PoolError> {
+fn look(
+    host: &Host,
+    lvm: &Lvm,
+    volume: &Lv,
+    needed: Bytes,
+) -> Result<Result<BlockDevice, String>, PoolError> {
     if !volume.active {
         return Ok(Err(format!("{0} isn't active (`lvchange -ay {0}`)", volume.id)));
     }
@@ -72,7 +74,8 @@ fn look(host: &Host, volume: &Lv, needed: Bytes) -> Result<Result<BlockDevice, S
     if let Some(obstacle) = host.blocks.obstacles(&device)?.first() {
         return Ok(Err(obstacle.to_string()));
     }
-    let blank = super::claim::starts_blank(&device, UNASKED)?;
+    // More of it than of one that somebody named: whatever has no signature mostly has something near its start.
+    let blank = lvm.is_blank(&device.node)?;
     Ok(if blank { Ok(device) } else { Err(format!("{} isn't blank", volume.id)) })
 }
 

@@ -94,7 +94,7 @@ impl Setup {
             return Err(PoolError::DeviceTooSmall { part, device: device.name, size: device.size, needed });
         }
         self.refuse_used(host, &device)?;
-        if part == Part::Metadata && !self.wipes(host, &device)? && !starts_blank(&device, SUPERBLOCK)? {
+        if part == Part::Metadata && !self.wipes(host, &device)? && !is_blank(&device)? {
             return Err(PoolError::NotBlank(device.name));
         }
         Ok(device)
@@ -221,11 +221,11 @@ fn pool_with(location: &Location, has: impl Fn(&Backing) -> bool) -> Result<Opti
     Ok(None)
 }
 
-/// Whether the first of a device is blank, for this long.
-pub(super) fn starts_blank(device: &BlockDevice, length: u64) -> Result<bool, PoolError> {
+/// Whether the place of a pool's superblock is blank.
+fn is_blank(device: &BlockDevice) -> Result<bool, PoolError> {
     let mut start = Vec::new();
     File::open(&device.node)
-        .and_then(|file| file.take(length).read_to_end(&mut start))
+        .and_then(|file| file.take(SUPERBLOCK).read_to_end(&mut start))
         .map_err(io_error("read", &device.name))?;
     Ok(start.iter().all(|byte| *byte == 0))
 }
