@@ -104,7 +104,10 @@ impl Pool<'_> {
         match &self.record.backing {
             Backing::Loop(_) => Ok(()),
             Backing::Devices(devices) => {
-                self.unused_members()?;
+                // Devices that were not taken stay as they are, whoever uses them by now.
+                if devices.taken {
+                    self.unused_members()?;
+                }
                 let Some(volumes) = &devices.volumes else { return Ok(()) };
                 Ok(volumes.refuse_removal(&lvm::Lvm::find()?, &self.record.uuid)?)
             }
@@ -142,8 +145,12 @@ impl Pool<'_> {
             tracing::warn!(pool = %self.device, %whose, "somebody else works with it: left alone");
             return Ok(());
         }
+        // The id goes back last: a destroy that was killed then had deleted every device, and what is there is another's.
+        if from == to && known != to {
+            return Ok(());
+        }
         // At the id it was found with, this pool has acknowledged no device; only one of an intent may be there.
-        let intent_only = from == to && known == to;
+        let intent_only = from == to;
         for id in self.catalog.device_ids()? {
             match self.host.dm.message(&self.device, &PoolMessage::Delete(id)) {
                 Err(error) if error.errno() == Some(Errno::ENODATA) => {}
