@@ -66,7 +66,7 @@ impl Catalog {
         match catalog.read(schema::find)? {
             Found::Empty => Ok(None),
             Found::Catalog(schema::VERSION) => Ok(Some(catalog)),
-            Found::Catalog(1) => {
+            Found::Catalog(1..schema::VERSION) => {
                 catalog.change(Durability::Synced, schema::migrate)?;
                 Ok(Some(catalog))
             }

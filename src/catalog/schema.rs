@@ -3,7 +3,7 @@
 use rusqlite::Connection;
 
 /// The layout's number, kept in SQLite's `user_version`. 0 is an empty file.
-pub(super) const VERSION: i64 = 2;
+pub(super) const VERSION: i64 = 3;
 
 /// What tells a catalog from any other SQLite file: "tpol", in SQLite's `application_id`.
 const APPLICATION: i64 = 0x7470_6F6C;
@@ -60,8 +60,16 @@ const TABLES: &str = "
         device          INTEGER NOT NULL UNIQUE REFERENCES device (id) ON DELETE CASCADE,
         image           TEXT NOT NULL,
         created         INTEGER NOT NULL,
-        active          INTEGER NOT NULL DEFAULT 0
+        active          INTEGER NOT NULL DEFAULT 0,
+        labels          TEXT NOT NULL DEFAULT '{}'
     ) STRICT, WITHOUT ROWID;
+    CREATE TABLE quarantine (
+        number          INTEGER PRIMARY KEY,
+        what            TEXT NOT NULL,
+        record          TEXT NOT NULL,
+        why             TEXT NOT NULL,
+        since           INTEGER NOT NULL
+    ) STRICT;
 ";
 
 /// From layout 1, which knew pools on loop files only and didn't remember what was active.
@@ -73,6 +81,17 @@ const FROM_1: &str = "
     ALTER TABLE pool ADD COLUMN checked TEXT;
     ALTER TABLE container ADD COLUMN active INTEGER NOT NULL DEFAULT 0;
 ";
+
+/// From layout 2, in which containers had no labels and every record was taken for good.
+const FROM_2: &str = "
+    ALTER TABLE container ADD COLUMN labels TEXT NOT NULL DEFAULT '{}';
+    CREATE TABLE quarantine (
+        number INTEGER PRIMARY KEY, what TEXT NOT NULL, record TEXT NOT NULL, why TEXT NOT NULL,
+        since INTEGER NOT NULL) STRICT;
+";
+
+/// What leads from each older layout to the next.
+const STEPS: [(i64, &str); 2] = [(1, FROM_1), (2, FROM_2)];
 
 /// What a SQLite file is to us.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -98,9 +117,11 @@ pub(super) fn find(connection: &Connection) -> Result<Found, rusqlite::Error> {
 
 /// Brings a catalog that an older version made to today's layout, unless another process just did.
 pub(super) fn migrate(connection: &rusqlite::Transaction<'_>) -> Result<(), rusqlite::Error> {
-    if find(connection)? == Found::Catalog(1) {
-        connection.execute_batch(FROM_1)?;
-        connection.pragma_update(None, "user_version", VERSION)?;
+    for (from, step) in STEPS {
+        if find(connection)? == Found::Catalog(from) {
+            connection.execute_batch(step)?;
+            connection.pragma_update(None, "user_version", from + 1)?;
+        }
     }
     Ok(())
 }
