@@ -12,6 +12,7 @@ mod host;
 mod image;
 mod layer;
 mod lock;
+mod metadata;
 mod names;
 mod observe;
 mod paths;

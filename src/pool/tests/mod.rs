@@ -5,6 +5,7 @@ mod devices;
 mod disks;
 mod kills;
 mod machine;
+mod metadata;
 mod model;
 mod reboot;
 mod refusals;
