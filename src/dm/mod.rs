@@ -6,6 +6,7 @@
 
 mod error;
 mod guard;
+mod ioctl;
 mod kernel;
 mod library;
 mod message;

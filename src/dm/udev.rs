@@ -17,6 +17,7 @@ use devicemapper_sys::{
 };
 use nix::errno::Errno;
 use nix::libc;
+use steps::around;
 
 use super::Visibility;
 
@@ -170,9 +171,11 @@ pub fn cookie_waiters(semaphore: i32) -> Result<u32, Errno> {
 
 impl Drop for Cookie {
     fn drop(&mut self) {
-        // SAFETY: IPC_RMID takes no argument. A semaphore that is gone already (`dmsetup udevcomplete_all`) is as
-        // good as removed, so the result doesn't matter.
-        unsafe { libc::semctl(self.semaphore, 0, libc::IPC_RMID) };
+        around(format_args!("remove the semaphore"), || {
+            // SAFETY: IPC_RMID takes no argument. A semaphore that is gone already (`dmsetup udevcomplete_all`) is as
+            // good as removed, so the result doesn't matter.
+            unsafe { libc::semctl(self.semaphore, 0, libc::IPC_RMID) }
+        });
     }
 }
 
@@ -187,8 +190,10 @@ unsafe extern "C" {
 }
 
 fn make_semaphore(key: u32) -> Result<libc::c_int, Errno> {
-    // SAFETY: semget takes plain integers. The key's bits matter, not its sign.
-    Errno::result(unsafe { libc::semget(key.cast_signed(), 1, 0o600 | libc::IPC_CREAT | libc::IPC_EXCL) })
+    around(format_args!("make a semaphore"), || {
+        // SAFETY: semget takes plain integers. The key's bits matter, not its sign.
+        Errno::result(unsafe { libc::semget(key.cast_signed(), 1, 0o600 | libc::IPC_CREAT | libc::IPC_EXCL) })
+    })
 }
 
 /// A random number of 16 bits that is not zero, which means "no cookie".
