@@ -9,7 +9,7 @@ use super::ioctl::{Ioctls, Notifying};
 use super::udev::{self, Cookie, UdevSync};
 use super::{
     Access, DeviceMapper, DeviceNumber, Error, Info, Name, NewDevice, Operation, PoolMessage, PoolStatus,
-    Removal, Removed, Table, ThinStatus, Version, Versions, Visibility, library, node,
+    Removal, Removed, Table, ThinStatus, Version, Versions, Visibility, library, node, semaphore,
 };
 use crate::units::Sectors;
 
@@ -31,7 +31,12 @@ impl Kernel {
     /// Opens the control node. No wait for udev lasts longer than the timeout.
     pub fn open(udev_timeout: Duration) -> Result<Self, Error> {
         let dm = Ioctls::open().map_err(|_| Error::Control { errno: control_errno() })?;
-        Ok(Self { dm, udev: UdevSync::detect(), udev_timeout })
+        let udev = UdevSync::detect();
+        if udev.supported() {
+            // What killed commands left.
+            semaphore::remove_abandoned();
+        }
+        Ok(Self { dm, udev, udev_timeout })
     }
 
     /// Resumes a device, which also makes a table that was loaded live.

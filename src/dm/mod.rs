@@ -12,6 +12,7 @@ mod library;
 mod message;
 mod name;
 mod node;
+pub(crate) mod semaphore;
 mod status;
 mod superblock;
 mod table;
