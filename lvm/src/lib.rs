@@ -36,6 +36,8 @@
 //! chunk sizes), and of these there are none here; linear volumes have nothing to be extended by dmeventd, and LVM
 //! doesn't look for physical volumes inside of volumes (`scan_lvs=0`) unless told to.
 
+#![cfg_attr(not(test), deny(clippy::disallowed_methods))]
+
 mod amounts;
 mod change;
 mod device;

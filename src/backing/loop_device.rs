@@ -136,7 +136,10 @@ impl LoopDevices for SystemLoops {
                 free_loop_device(&control).map_err(LoopError::Control)?
             ));
             let device = open(&path)?;
-            match configure_preferring_direct_io(&device, &backing, file) {
+            let attached = steps::around(format_args!("attach {}", file.display()), || {
+                configure_preferring_direct_io(&device, &backing, file)
+            });
+            match attached {
                 Ok(()) => {
                     let number = DeviceNumber::of(&path).map_err(LoopError::Control)?;
                     return Ok(Attached { device: number, path, _open: Some(device) });

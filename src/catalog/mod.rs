@@ -49,8 +49,8 @@ pub enum Durability {
 impl Catalog {
     /// Makes a new catalog, or opens one that a killed setup left.
     pub fn create(path: &Path) -> Result<Self, CatalogError> {
-        let mut catalog =
-            Self::open_with(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE)?;
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE;
+        let mut catalog = steps::around(format_args!("create the catalog"), || Self::open_with(path, flags))?;
         catalog.change(Durability::Synced, schema::create)?;
         Ok(catalog)
     }
@@ -77,6 +77,7 @@ impl Catalog {
         }
     }
 
+    #[allow(clippy::disallowed_methods, reason = "creating one is the step of the only caller that does")]
     fn open_with(path: &Path, flags: OpenFlags) -> Result<Self, CatalogError> {
         let failed = |source| CatalogError::Sqlite { path: path.to_owned(), action: "open", source };
         let connection =
@@ -102,6 +103,7 @@ impl Catalog {
     }
 
     /// Makes a change as a whole, or not at all if it comes to nothing.
+    #[allow(clippy::disallowed_methods, reason = "this is the step")]
     fn change_if<T>(
         &mut self,
         durability: Durability,
@@ -119,7 +121,7 @@ impl Catalog {
         let value = change(&transaction).map_err(failed)?;
         // Dropped uncommitted, a transaction is rolled back.
         if value.is_some() {
-            transaction.commit().map_err(failed)?;
+            steps::around(format_args!("commit, {durability:?}"), || transaction.commit()).map_err(failed)?;
         }
         Ok(value)
     }
@@ -140,7 +142,9 @@ impl Catalog {
     /// Folds the write-ahead log back into the file, so that the file alone is the whole catalog: for a backup, and
     /// before the two are removed one after the other.
     pub fn fold(&self) -> Result<(), CatalogError> {
-        self.read(|connection| connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())))
+        steps::around(format_args!("fold the catalog's log"), || {
+            self.read(|connection| connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())))
+        })
     }
 
     /// The catalog's file and the two that SQLite keeps beside it, in the order in which they may be removed: SQLite

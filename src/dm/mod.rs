@@ -6,12 +6,14 @@
 
 mod error;
 mod guard;
+mod ioctl;
 mod kernel;
 mod library;
 mod message;
 mod metadata_snapshot;
 mod name;
 mod node;
+pub(crate) mod semaphore;
 mod status;
 mod superblock;
 mod table;

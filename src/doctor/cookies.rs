@@ -6,9 +6,8 @@ use nix::errno::Errno;
 
 use super::{Finding, Machine};
 use crate::dm;
+use crate::dm::semaphore::{LIST, Semaphore, listed};
 
-/// The kernel's list of semaphores: proc(5).
-const SEMAPHORES: &str = "/proc/sysvipc/sem";
 /// Its limits, the fourth being how many sets of semaphores there may be.
 const LIMITS: &str = "/proc/sys/kernel/sem";
 /// Between making a cookie and waiting on it a command makes one ioctl; by then it has long been made.
@@ -76,27 +75,8 @@ pub(super) fn abandoned(machine: &Machine) -> Vec<Finding> {
     findings
 }
 
-/// A set of semaphores.
-#[derive(Debug, Clone, Copy)]
-struct Semaphore {
-    key: u32,
-    id: i32,
-    changed: u64,
-}
-
 fn list(machine: &Machine) -> io::Result<Vec<Semaphore>> {
-    Ok(machine.read(SEMAPHORES)?.lines().skip(1).filter_map(semaphore).collect())
-}
-
-/// A line of "key semid perms nsems uid gid cuid cgid otime ctime".
-fn semaphore(line: &str) -> Option<Semaphore> {
-    let words: Vec<&str> = line.split_whitespace().collect();
-    let key: i32 = words.first()?.parse().ok()?;
-    Some(Semaphore {
-        key: key.cast_unsigned(),
-        id: words.get(1)?.parse().ok()?,
-        changed: words.get(9)?.parse().ok()?,
-    })
+    Ok(listed(&machine.read(LIST)?).collect())
 }
 
 fn limit(machine: &Machine) -> io::Result<usize> {

@@ -12,6 +12,7 @@ use super::{Host, Location, Paths, Pool, PoolError, io_error, names};
 use crate::backing::Backing;
 use crate::catalog::{Catalog, PoolState};
 use crate::dm::{PoolMessage, Removal, Uuid};
+use crate::files;
 use crate::units::TransactionId;
 
 /// Between two tries to remove nodes that are open: nothing tells when they no longer are.
@@ -214,7 +215,7 @@ pub(super) fn remove_directory(paths: &Paths, life: Lock) -> Result<(), PoolErro
 }
 
 fn remove_if_there(path: &Path) -> Result<(), PoolError> {
-    match std::fs::remove_file(path) {
+    match files::remove(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(io_error("remove", path)(error)),
         _ => Ok(()),
     }
@@ -223,7 +224,7 @@ fn remove_if_there(path: &Path) -> Result<(), PoolError> {
 /// Removes a directory unless somebody keeps something in it, or has mounted something there.
 pub(super) fn remove_if_empty(path: &Path) -> Result<(), PoolError> {
     use io::ErrorKind::{DirectoryNotEmpty, NotFound, ResourceBusy};
-    match std::fs::remove_dir(path) {
+    match files::remove_directory(path) {
         Err(error) if !matches!(error.kind(), NotFound | DirectoryNotEmpty | ResourceBusy) => {
             Err(io_error("remove", path)(error))
         }
