@@ -178,7 +178,8 @@ fn devices_that_a_killed_setup_had_not_taken_keep_nobody_from_clearing_up_whoeve
         machine.twin.die_at(1);
         machine.set_up().expect_err("killed");
         machine.twin.revive();
-        let mut pool = Pool::open_in_any_state(&machine.host, &machine.location).expect("opened").expect("there");
+        let mut pool =
+            Pool::open_in_any_state(&machine.host, &machine.location).expect("opened").expect("there");
         let Backing::Devices(devices) = pool.record.backing.clone() else { panic!("{:?}", pool.record) };
         let backing = Backing::Devices(Devices { taken, ..devices });
         pool.catalog.set_backing(&backing, &pool.record.policy).expect("written");
