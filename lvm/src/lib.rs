@@ -51,7 +51,7 @@ mod uuid;
 mod version;
 
 pub use amounts::{Bytes, Extents, Percent, Size};
-pub use change::{NewLv, NewPv, NewVg, OldContent, Signs};
+pub use change::{NewLv, NewPv, NewVg, OldContent};
 pub use error::{LvmError, NotInstalled, Refusal};
 pub use names::{LvId, LvName, NameError, Tag, VgName};
 pub use report::{Lv, LvHealth, Pv, ReportError, Vg};
