@@ -141,8 +141,9 @@ impl Pool<'_> {
             return Ok(());
         }
         let pool = self.must_be_active()?;
-        if let Some(whose) = existing::device_in(self.host, &pool, Some(&Uuid::prefix_of(&self.record.uuid)))?
-        {
+        let ours = Uuid::prefix_of(&self.record.uuid);
+        if let Some(device) = existing::device_in(self.host, &pool, Some(&ours))? {
+            let whose = device.told();
             tracing::warn!(pool = %self.device, %whose, "somebody else works with it: left alone");
             return Ok(());
         }

@@ -250,13 +250,20 @@ pub enum PoolError {
     },
     /// The thin pool that was to be used is somebody else's.
     #[error(
-        "the thin pool {pool} is not empty: {whose}. Two managers of one pool would destroy each other's devices; give an empty one"
+        "the thin pool {pool} is not empty: {whose}. Two managers of one pool would destroy each other's devices; give an empty \
+         one{}", if *.maybe_ours {
+            "; or, if it was a pool of this program and its catalog is lost, make that anew with `thinpool repair`"
+        } else {
+            ""
+        }
     )]
     ExistingInUse {
         /// The pool.
         pool: String,
         /// Who uses it, and by what that was seen.
         whose: String,
+        /// Whether it may be a pool of this program whose catalog is lost.
+        maybe_ours: bool,
     },
     /// A loop file is attached by somebody else.
     #[error(

@@ -38,11 +38,7 @@ impl Setup {
             }
             Wanted::ThinPool(name) => {
                 self.refuse_strange_wipes(host, &[])?;
-                let (backing, policy) = existing::claim(host, name, &self.policy)?;
-                if let Some(pool) = pool_with(&self.location, |other| *other == backing)? {
-                    return Err(PoolError::UsedByPool { device: name.into(), pool });
-                }
-                return Ok((backing, policy));
+                return existing::claim(host, &self.location, name, &self.policy);
             }
             Wanted::Devices { data, metadata } => self.claim_devices(host, data, metadata.as_deref())?,
             Wanted::Disks { disks, group, sizes } => {
@@ -208,7 +204,10 @@ fn claim_files(directory: &Path) -> Result<Backing, PoolError> {
 
 /// Another pool under the same root that lies on this, active or not. A catalog that can't be read is an error: it may be the
 /// one.
-fn pool_with(location: &Location, has: impl Fn(&Backing) -> bool) -> Result<Option<String>, PoolError> {
+pub(super) fn pool_with(
+    location: &Location,
+    has: impl Fn(&Backing) -> bool,
+) -> Result<Option<String>, PoolError> {
     for entry in location.root.read_dir().map_err(io_error("list", &location.root))? {
         let name = entry.map_err(io_error("list", &location.root))?.file_name();
         let Some(pool) = name.to_str().and_then(|name| name.parse::<PoolName>().ok()) else { continue };

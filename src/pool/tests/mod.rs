@@ -3,6 +3,7 @@
 mod check;
 mod devices;
 mod disks;
+mod existing;
 mod kills;
 mod machine;
 mod metadata;
