@@ -46,7 +46,7 @@ pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<(), CliErr
 }
 
 /// Asks for a yes. Without a terminal to ask on, the answer is no.
-fn confirm(what: &str) -> Result<(), CliError> {
+pub(super) fn confirm(what: &str) -> Result<(), CliError> {
     if !io::stdin().is_terminal() {
         return Err(CliError::Unconfirmed(format!("{what} Nothing was done: say --yes to mean it.")));
     }

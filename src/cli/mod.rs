@@ -1,10 +1,12 @@
 //! The command line: arguments in, words out. One file a command; what is to be done, the library decides.
 
 mod activate;
+mod commit;
 mod completions;
 mod config;
 mod container;
 mod destroy;
+mod diff;
 mod doctor;
 mod error;
 pub mod exit;
@@ -63,10 +65,10 @@ enum Command {
     Deactivate(activate::Deactivation),
     /// Remove a pool, with everything in it.
     Destroy(destroy::Arguments),
-    /// Images: import, list, remove.
+    /// Images: import, list, inspect, history, tag, export, remove, prune.
     #[command(subcommand)]
     Image(image::Command),
-    /// Containers: create, list, activate, mount, remove.
+    /// Containers: create, list, activate, mount, diff, commit, remove.
     #[command(subcommand)]
     Container(container::Command),
     /// Settings: show.

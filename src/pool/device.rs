@@ -16,6 +16,8 @@ pub(super) const LARGEST: Bytes = Bytes::gib(1 << 30);
 pub(super) enum Use {
     /// To make, grow or free it ourselves: nothing in the system is to look into it.
     Own,
+    /// To read it ourselves: the kernel refuses every write.
+    Reading,
     /// For a container's user.
     Users,
 }
@@ -24,16 +26,17 @@ impl Pool<'_> {
     /// Gives a device its node. One that has it already keeps it, and is made fit for use.
     pub(super) fn activate_device(&self, device: &Device, usage: Use) -> Result<dm::Info, PoolError> {
         let visibility = match usage {
-            Use::Own => Visibility::Internal,
+            Use::Own | Use::Reading => Visibility::Internal,
             Use::Users => visibility(device.kind),
         };
+        let access = if usage == Use::Reading { Access::ReadOnly } else { Access::ReadWrite };
         let uuid = self.uuid_of(device.id);
         match self.host.find_ours(&device.node, &uuid)? {
-            Some(info) if info.live => {
+            Some(info) if info.live && info.read_only == (access == Access::ReadOnly) => {
                 self.host.dm.keep(&info, visibility)?;
                 return Ok(info);
             }
-            // Left by a creation that was killed between its two halves.
+            // Left by a creation that was killed between its two halves, or by a reader that was.
             Some(_) => drop(self.host.dm.remove(&device.node, Removal::Now)?),
             None => {}
         }
@@ -48,7 +51,7 @@ impl Pool<'_> {
             name: &device.node,
             uuid: &uuid,
             table: &table,
-            access: Access::ReadWrite,
+            access,
             visibility,
         })?)
     }

@@ -354,6 +354,11 @@ pub enum PoolError {
         /// Who needs it.
         containers: Vec<String>,
     },
+    /// Nothing tells what a container was.
+    #[error(
+        "the container '{0}' was not made of an image that is known here, so nothing tells what changed in it"
+    )]
+    Unlayered(String),
     /// It is mounted.
     #[error("{what} is mounted at {}; unmount it first", paths(.at))]
     Mounted {

@@ -4,6 +4,7 @@
 mod age;
 mod docker;
 mod doctor;
+mod fields;
 mod json;
 mod row;
 mod table;
@@ -14,6 +15,7 @@ mod text;
 pub use age::age;
 pub use docker::docker_rows;
 pub use doctor::{FindingsJson, findings_text};
+pub use fields::fields;
 pub use json::{StatusJson, json};
 pub use row::{Row, print_rows};
 pub use table::{Column, Table};
