@@ -92,6 +92,21 @@ const EXAMPLES: &[(&str, &[Example])] = &[
         ],
     ),
     (
+        "extend",
+        &[
+            example(
+                "thinpool extend --data 200G --metadata 4G",
+                "The pool has that much now; nothing has to stop.",
+            ),
+            example("thinpool extend --data +20%", "A fifth more for data."),
+            example("thinpool extend", "The pool takes what its devices have grown by."),
+            example(
+                "thinpool extend --device /dev/sdd",
+                "A third disk for a pool that was set up with --device, and larger volumes on it.",
+            ),
+        ],
+    ),
+    (
         "destroy",
         &[
             example("thinpool destroy", "Asks first."),

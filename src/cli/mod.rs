@@ -8,6 +8,7 @@ mod destroy;
 mod doctor;
 mod error;
 pub mod exit;
+mod extend;
 mod image;
 pub mod manual;
 mod output;
@@ -61,6 +62,9 @@ enum Command {
     Activate(activate::Activation),
     /// Make a pool inactive; nothing in it is lost.
     Deactivate(activate::Deactivation),
+    /// Make a pool larger while it is in use.
+    #[command(long_about = extend::about())]
+    Extend(extend::Arguments),
     /// Remove a pool, with everything in it.
     Destroy(destroy::Arguments),
     /// Images: import, list, remove.
@@ -147,6 +151,7 @@ impl Cli {
             Command::Activate(how) => return activate::activate(&context, &how),
             Command::Deactivate(how) => return activate::deactivate(&context, &how),
             Command::Doctor(format) => return doctor::run(&context, format),
+            Command::Extend(arguments) => extend::run(&context, &arguments),
             Command::Destroy(arguments) => destroy::run(&context, &arguments),
             Command::Image(command) => image::run(&context, command),
             Command::Container(command) => container::run(&context, command),
