@@ -8,6 +8,7 @@
 mod containers;
 mod devices;
 mod error;
+mod growth;
 mod images;
 mod intent;
 mod pool;
@@ -22,6 +23,7 @@ use self::schema::Found;
 pub use containers::Container;
 pub use devices::{Counts, Device, DeviceKind, DeviceState};
 pub use error::CatalogError;
+pub use growth::PoolGrowth;
 pub use images::{Image, Layer};
 pub use intent::{Action, Intent};
 pub use pool::{MetadataCheck, Policy, PoolRecord, PoolState};

@@ -18,7 +18,8 @@ const TABLES: &str = "
         backing         TEXT NOT NULL,
         policy          TEXT NOT NULL,
         clean           INTEGER NOT NULL DEFAULT 0,
-        checked         TEXT
+        checked         TEXT,
+        growth          TEXT
     ) STRICT;
     CREATE TABLE device (
         id              INTEGER PRIMARY KEY,
@@ -82,12 +83,13 @@ const FROM_1: &str = "
     ALTER TABLE container ADD COLUMN active INTEGER NOT NULL DEFAULT 0;
 ";
 
-/// From layout 2, in which containers had no labels and every record was taken for good.
+/// From layout 2, in which containers had no labels, every record was taken for good, and pools didn't grow.
 const FROM_2: &str = "
     ALTER TABLE container ADD COLUMN labels TEXT NOT NULL DEFAULT '{}';
     CREATE TABLE quarantine (
         number INTEGER PRIMARY KEY, what TEXT NOT NULL, record TEXT NOT NULL, why TEXT NOT NULL,
         since INTEGER NOT NULL) STRICT;
+    ALTER TABLE pool ADD COLUMN growth TEXT;
 ";
 
 /// What leads from each older layout to the next.

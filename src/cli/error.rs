@@ -14,7 +14,7 @@ use crate::dm;
 use crate::image::{
     AddError, ChangeError, CommitError, ConfigError as ImageConfigError, ExportError, ImportError,
 };
-use crate::pool::{NameRefused, PoolError};
+use crate::pool::{ExtendError, NameRefused, PoolError};
 use crate::units::SizeError;
 
 /// An error of a command.
@@ -144,8 +144,22 @@ fn of_pool(error: &PoolError) -> u8 {
         | PoolError::Block(BlockError::NotThere { .. } | BlockError::NotABlockDevice { .. })
         | PoolError::Volumes(VolumesError::TooSmall { .. }) => exit::USAGE,
         PoolError::Lvm(error) | PoolError::Volumes(VolumesError::Lvm(error)) => of_lvm(error),
+        PoolError::Extend(error) => of_extend(error),
         PoolError::CleanUp { cause, .. } => of_pool(cause),
         _ => exit::FAILED,
+    }
+}
+
+fn of_extend(error: &ExtendError) -> u8 {
+    match error {
+        ExtendError::Shrink { .. }
+        | ExtendError::TooMuchMetadata { .. }
+        | ExtendError::BeyondCounting { .. }
+        | ExtendError::NoMetadata { .. }
+        | ExtendError::NoGroup { .. } => exit::USAGE,
+        ExtendError::SomebodyElses { .. } | ExtendError::DeviceGone { .. } => exit::REFUSED,
+        ExtendError::DeviceTooSmall { .. } | ExtendError::NoRoomOnHost { .. } => exit::FULL,
+        ExtendError::NotGrown { .. } => exit::FAILED,
     }
 }
 

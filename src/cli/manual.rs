@@ -92,6 +92,21 @@ const EXAMPLES: &[(&str, &[Example])] = &[
         ],
     ),
     (
+        "extend",
+        &[
+            example(
+                "thinpool extend --data 200G --metadata 4G",
+                "The pool has that much now; nothing has to stop.",
+            ),
+            example("thinpool extend --data +20%", "A fifth more for data."),
+            example("thinpool extend", "The pool takes what its devices have grown by."),
+            example(
+                "thinpool extend --device /dev/sdd",
+                "A third disk for a pool that was set up with --device, and larger volumes on it.",
+            ),
+        ],
+    ),
+    (
         "destroy",
         &[
             example("thinpool destroy", "Asks first."),
@@ -319,7 +334,9 @@ mod tests {
                 let words = shlex::split(typed).unwrap_or_else(|| panic!("{line}: a quote has no end"));
                 let words = words.into_iter().take_while(|word| !matches!(word.as_str(), "|" | ">"));
                 assert!(typed.starts_with(name), "{line}: not of {name}");
-                if let Err(error) = command().try_get_matches_from(std::iter::once("thinpool".to_owned()).chain(words)) {
+                if let Err(error) =
+                    command().try_get_matches_from(std::iter::once("thinpool".to_owned()).chain(words))
+                {
                     panic!("{line}: {error}");
                 }
             }

@@ -10,6 +10,7 @@ mod diff;
 mod doctor;
 mod error;
 pub mod exit;
+mod extend;
 mod image;
 pub mod manual;
 mod output;
@@ -63,6 +64,9 @@ enum Command {
     Activate(activate::Activation),
     /// Make a pool inactive; nothing in it is lost.
     Deactivate(activate::Deactivation),
+    /// Make a pool larger while it is in use.
+    #[command(long_about = extend::about())]
+    Extend(extend::Arguments),
     /// Remove a pool, with everything in it.
     Destroy(destroy::Arguments),
     /// Images: import, list, inspect, history, tag, export, remove, prune.
@@ -149,6 +153,7 @@ impl Cli {
             Command::Activate(how) => return activate::activate(&context, &how),
             Command::Deactivate(how) => return activate::deactivate(&context, &how),
             Command::Doctor(format) => return doctor::run(&context, format),
+            Command::Extend(arguments) => extend::run(&context, &arguments),
             Command::Destroy(arguments) => destroy::run(&context, &arguments),
             Command::Image(command) => image::run(&context, command),
             Command::Container(command) => container::run(&context, command),

@@ -8,6 +8,7 @@ use std::time::Duration;
 use nix::errno::Errno;
 use thiserror::Error;
 
+use super::extend::ExtendError;
 use super::lock::LockError;
 use crate::backing::block::{BlockError, Identity, Obstacle};
 use crate::backing::{LoopError, LoopFileError, Part, VolumesError};
@@ -426,6 +427,9 @@ pub enum PoolError {
         /// What went wrong then.
         cleanup: Box<PoolError>,
     },
+    /// It could not be made larger.
+    #[error(transparent)]
+    Extend(#[from] ExtendError),
     /// Device-mapper.
     #[error(transparent)]
     Dm(#[from] dm::Error),

@@ -50,6 +50,15 @@ impl Disks {
         plugged.remove(index)
     }
 
+    /// Makes a disk larger or smaller.
+    pub(super) fn resize(&self, node: &Path, size: Bytes) {
+        let mut disk = self.unplug(node);
+        disk.size = size;
+        std::fs::File::options().write(true).open(node).expect("there").set_len(size.0).expect("sized");
+        self.twin.resize_disk(disk.number, size).expect("there");
+        self.plug(disk);
+    }
+
     /// Puts a disk in.
     pub(super) fn plug(&self, disk: BlockDevice) {
         self.plugged.lock().expect("no panic").push(disk);

@@ -297,14 +297,25 @@ impl LoopDevices for Loops {
         let number = *attached.entry(file.to_owned()).or_insert(DeviceNumber { major: 7, minor });
         if number.minor == minor {
             self.twin.add_disk(number, Bytes(metadata.len()));
-        } else if is_new(file) {
-            self.twin.wipe(number).expect("there");
+        } else {
+            self.twin.resize_disk(number, Bytes(metadata.len())).expect("there");
+            if is_new(file) {
+                self.twin.wipe(number).expect("there");
+            }
         }
         Ok(Attached::as_it_is(number, PathBuf::from(format!("/dev/loop{minor}"))))
     }
 
     fn find(&self, _: &Path) -> Result<Option<DeviceNumber>, LoopError> {
         Ok(None)
+    }
+
+    fn adopt_length(&self, device: DeviceNumber) -> Result<(), LoopError> {
+        let attached = self.attached.lock().expect("no panic");
+        let (file, _) = attached.iter().find(|(_, number)| **number == device).expect("attached");
+        let length = Bytes(file.metadata().expect("there").len());
+        self.twin.resize_disk(device, length).expect("there");
+        Ok(())
     }
 }
 

@@ -4,6 +4,7 @@ mod check;
 mod devices;
 mod disks;
 mod existing;
+mod extend;
 mod kills;
 mod machine;
 mod metadata;
