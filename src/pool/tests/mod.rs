@@ -1,10 +1,10 @@
 //! The verbs over a machine that exists only in memory: killed, refused and raced at every step.
 
-mod check;
 mod devices;
 mod disks;
 mod kills;
 mod machine;
+mod metadata_check;
 mod model;
 mod reboot;
 mod refusals;
