@@ -11,6 +11,9 @@ mod error;
 mod images;
 mod intent;
 mod pool;
+mod pool_file;
+mod quarantine;
+mod records;
 mod schema;
 
 use std::path::{Path, PathBuf};
@@ -24,7 +27,10 @@ pub use devices::{Counts, Device, DeviceKind, DeviceState};
 pub use error::CatalogError;
 pub use images::{Image, Layer};
 pub use intent::{Action, Intent};
-pub use pool::{MetadataCheck, Policy, PoolRecord, PoolState};
+pub use pool::{Clock, MetadataCheck, Policy, PoolRecord, PoolState};
+pub use pool_file::PoolFile;
+pub use quarantine::Quarantined;
+pub use records::{Entry, Key, Record, RecordKind, Suspect};
 
 /// How long a statement may wait for another process's statement. Locks of the pool keep writers apart; this
 /// only bounds what they can't see, such as somebody's `sqlite3` on the file.
@@ -78,7 +84,7 @@ impl Catalog {
     }
 
     fn open_with(path: &Path, flags: OpenFlags) -> Result<Self, CatalogError> {
-        let failed = |source| CatalogError::Sqlite { path: path.to_owned(), action: "open", source };
+        let failed = |source| CatalogError::of_sqlite(path, "open", source);
         let connection =
             Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX).map_err(failed)?;
         connection.busy_timeout(BUSY).map_err(failed)?;
@@ -108,7 +114,7 @@ impl Catalog {
         change: impl FnOnce(&Transaction<'_>) -> Result<Option<T>, rusqlite::Error>,
     ) -> Result<Option<T>, CatalogError> {
         let path = self.path.clone();
-        let failed = |source| CatalogError::Sqlite { path: path.clone(), action: "write", source };
+        let failed = |source| CatalogError::of_sqlite(&path, "write", source);
         let synchronous = match durability {
             Durability::Synced => "full",
             Durability::Ordered => "normal",
@@ -134,7 +140,7 @@ impl Catalog {
 
     fn failed(&self, action: &'static str) -> impl Fn(rusqlite::Error) -> CatalogError {
         let path = self.path.clone();
-        move |source| CatalogError::Sqlite { path: path.clone(), action, source }
+        move |source| CatalogError::of_sqlite(&path, action, source)
     }
 
     /// Folds the write-ahead log back into the file, so that the file alone is the whole catalog: for a backup, and

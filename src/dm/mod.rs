@@ -11,6 +11,7 @@ mod library;
 mod message;
 mod name;
 mod node;
+mod semaphore;
 mod status;
 mod superblock;
 mod table;
@@ -23,11 +24,12 @@ pub use kernel::Kernel;
 pub use message::PoolMessage;
 pub use name::{Name, NameError, Uuid};
 pub use node::DeviceNumber;
+pub use semaphore::{Cookie, Cookies, SEMAPHORES, Semaphore};
 pub use status::{Blocks, Mode, NoSpacePolicy, PoolStatus, PoolUsage, StatusError, ThinStatus, ThinUsage};
 pub use superblock::{SUPERBLOCK_SIZE, Superblock, SuperblockError};
 pub use table::{Feature, Linear, Table, TableError, Thin, ThinPool};
 pub use twin::{Disk, Injection, IoError, TornSnapshot, Twin};
-pub use udev::{UdevSync, cookie_waiters, is_cookie};
+pub use udev::{UdevSync, cookie_waiters};
 
 /// What this project needs of device-mapper. Every wait inside is bounded.
 pub trait DeviceMapper: Send + Sync {
@@ -73,6 +75,11 @@ pub trait DeviceMapper: Send + Sync {
 
     /// A thin device's status, read without a flush.
     fn thin_status(&self, device: &Name) -> Result<ThinStatus, Error>;
+
+    /// Semaphores on which udev was waited for, and no longer is, or in vain.
+    fn abandoned_cookies(&self) -> std::io::Result<Cookies> {
+        Ok(Cookies::default())
+    }
 
     /// The live table of a device, or `None` if it has none or one of a target this project doesn't use.
     fn table(&self, name: &Name) -> Result<Option<Table>, Error>;

@@ -13,7 +13,7 @@ use super::disks::Disks;
 use crate::backing::{Attached, LoopDevices, LoopError};
 use crate::catalog::{DeviceState, Policy};
 use crate::dm::{DeviceNumber, Twin};
-use crate::fs::{Detached, FileSystem, FileSystems, FsError, MountOptions};
+use crate::fs::{Detached, FileSystem, FileSystems, FsError, Identified, MountOptions};
 use crate::pool::{
     DraftStore, Host, ImageName, Location, NewContainer, Pool, PoolError, SetUp, Setup, Wanted,
 };
@@ -226,8 +226,8 @@ impl LoopDevices for Loops {
         Ok(Attached::as_it_is(number, PathBuf::from(format!("/dev/loop{minor}"))))
     }
 
-    fn find(&self, _: &Path) -> Result<Option<DeviceNumber>, LoopError> {
-        Ok(None)
+    fn find_all(&self, _: &Path) -> Result<Vec<DeviceNumber>, LoopError> {
+        Ok(Vec::new())
     }
 }
 
@@ -283,5 +283,9 @@ impl FileSystems for NoFileSystems {
 
     fn discard(&self, _: &Path, _: Bytes) -> Result<(), FsError> {
         Ok(())
+    }
+
+    fn identify(&self, _: &Path) -> Result<Option<Identified>, FsError> {
+        Ok(Some(Identified { kind: FileSystem::Ext4, size: Bytes::mib(16) }))
     }
 }
