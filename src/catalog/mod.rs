@@ -14,6 +14,7 @@ mod pool;
 mod pool_file;
 mod quarantine;
 mod records;
+mod salvage;
 mod schema;
 
 use std::path::{Path, PathBuf};
@@ -30,6 +31,7 @@ pub use intent::{Action, Intent};
 pub use pool::{Clock, MetadataCheck, Policy, PoolRecord, PoolState};
 pub use pool_file::PoolFile;
 pub use quarantine::Quarantined;
+pub use salvage::Salvaged;
 pub use records::{Entry, Key, Record, RecordKind, Suspect};
 
 /// How long a statement may wait for another process's statement. Locks of the pool keep writers apart; this

@@ -204,7 +204,7 @@ impl Catalog {
 
 /// Where a pool's snapshot clock stood at a moment: it grows by one with each snapshot, and so with one of the changes
 /// that raise the transaction id.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Clock {
     /// The clock.
     pub time: u32,
@@ -242,7 +242,7 @@ pub(super) fn insert(transaction: &Transaction<'_>, pool: &PoolRecord) -> Result
     Ok(())
 }
 
-fn from_row(row: &Row<'_>) -> Result<PoolRecord, rusqlite::Error> {
+pub(super) fn from_row(row: &Row<'_>) -> Result<PoolRecord, rusqlite::Error> {
     let uuid: String = row.get("uuid")?;
     let state: String = row.get("state")?;
     let wrong = |what: &str| rusqlite::Error::FromSqlConversionFailure(0, Type::Text, what.to_owned().into());

@@ -96,7 +96,7 @@ impl Catalog {
     }
 }
 
-pub(super) fn insert_adopted(
+fn insert_adopted(
     transaction: &Transaction<'_>,
     device: &Device,
     made_at: TransactionId,

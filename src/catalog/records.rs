@@ -246,7 +246,7 @@ pub(super) fn record_by_key(
     connection.query_row(&query, [key], |row| record(kind, row)).optional()
 }
 
-fn record(kind: RecordKind, row: &Row<'_>) -> Result<Record, rusqlite::Error> {
+pub(super) fn record(kind: RecordKind, row: &Row<'_>) -> Result<Record, rusqlite::Error> {
     let mut columns = Map::new();
     for (index, name) in row.as_ref().column_names().into_iter().enumerate() {
         columns.insert(name.to_owned(), json(row.get_ref(index)?));
