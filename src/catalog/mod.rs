@@ -31,8 +31,8 @@ pub use intent::{Action, Intent};
 pub use pool::{Clock, MetadataCheck, Policy, PoolRecord, PoolState};
 pub use pool_file::PoolFile;
 pub use quarantine::Quarantined;
-pub use salvage::Salvaged;
 pub use records::{Entry, Key, Record, RecordKind, Suspect};
+pub use salvage::Salvaged;
 
 /// How long a statement may wait for another process's statement. Locks of the pool keep writers apart; this
 /// only bounds what they can't see, such as somebody's `sqlite3` on the file.

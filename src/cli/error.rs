@@ -83,6 +83,8 @@ fn of_pool(error: &PoolError) -> u8 {
             exit::REFUSED
         }
         PoolError::Lock(_)
+        | PoolError::MetadataSnapshotHeld { .. }
+        | PoolError::MetadataChanged(_)
         | PoolError::Obstacles { .. }
         | PoolError::InUse { .. }
         | PoolError::Mounted { .. }

@@ -9,6 +9,7 @@ mod guard;
 mod kernel;
 mod library;
 mod message;
+mod metadata_snapshot;
 mod name;
 mod node;
 mod semaphore;
@@ -22,13 +23,15 @@ pub use error::{Error, Operation};
 pub use guard::Suspended;
 pub use kernel::Kernel;
 pub use message::PoolMessage;
+pub use metadata_snapshot::MetadataSnapshot;
 pub use name::{Name, NameError, Uuid};
 pub use node::DeviceNumber;
 pub use semaphore::{Cookie, Cookies, SEMAPHORES, Semaphore};
 pub use status::{Blocks, Mode, NoSpacePolicy, PoolStatus, PoolUsage, StatusError, ThinStatus, ThinUsage};
+pub(crate) use superblock::checksum;
 pub use superblock::{SUPERBLOCK_SIZE, Superblock, SuperblockError};
 pub use table::{Feature, Linear, Table, TableError, Thin, ThinPool};
-pub use twin::{Disk, Injection, IoError, TornSnapshot, Twin};
+pub use twin::{Disk, Injection, IoError, Mapping as TwinMapping, TornSnapshot, Twin, Volume as TwinVolume};
 pub use udev::{UdevSync, cookie_waiters};
 
 /// What this project needs of device-mapper. Every wait inside is bounded.

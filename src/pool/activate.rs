@@ -2,13 +2,14 @@
 
 use std::time::{Duration, Instant};
 
-use super::lock::Lock;
 use super::backing::Source;
+use super::lock::Lock;
 use super::{Checking, Pool, PoolError};
 use crate::backing::{Attached, Backing, Part};
 use crate::catalog::{Catalog, Clock, PoolRecord};
 use crate::dm::{
-    self, Access, Feature, NewDevice, PoolStatus, Removal, Removed, Superblock, Table, ThinPool, Uuid, Visibility,
+    self, Access, Feature, NewDevice, PoolStatus, Removal, Removed, Superblock, Table, ThinPool, Uuid,
+    Visibility,
 };
 use crate::fs::mounts_of;
 use crate::units::{DataBlocks, Percent};

@@ -14,6 +14,7 @@ use crate::backing::{LoopError, LoopFileError, Part, VolumesError};
 use crate::catalog::CatalogError;
 use crate::dm::{self, NameError, PoolStatus, SuperblockError};
 use crate::fs::{FileSystem, FsError, MountTableError, OptionError};
+use crate::thin_metadata::MetadataError;
 use crate::units::{BlockSize, Bytes, DeviceId, Percent, TransactionId};
 
 /// An error of a pool's verbs.
@@ -57,7 +58,9 @@ pub enum PoolError {
         why: String,
     },
     /// A catalog that needs no new one.
-    #[error("the catalog {0} can be read; `thinpool repair` mends what is wrong with its records, and nothing was changed")]
+    #[error(
+        "the catalog {0} can be read; `thinpool repair` mends what is wrong with its records, and nothing was changed"
+    )]
     CatalogReadable(PathBuf),
     /// Nobody knows where the pool's blocks are.
     #[error(
@@ -169,6 +172,23 @@ pub enum PoolError {
         metadata: PathBuf,
         /// What the checker said.
         said: String,
+    },
+    /// The metadata can't be read, or not be believed.
+    #[error(transparent)]
+    Metadata(#[from] MetadataError),
+    /// It was read while somebody changed it.
+    #[error("the metadata of the pool '{0}' changed while it was read; try again")]
+    MetadataChanged(String),
+    /// A live pool can keep its metadata for one reader only, and somebody else is one.
+    #[error(
+        "somebody else holds a metadata snapshot of the pool '{pool}', and it can have only one; wait until thin_dump, thin_ls \
+         or what else reads it is done. If nothing does, `dmsetup message {device} 0 release_metadata_snap` lets go of it"
+    )]
+    MetadataSnapshotHeld {
+        /// The pool.
+        pool: String,
+        /// Its device.
+        device: dm::Name,
     },
     /// A loop file or a device is not as large as it was.
     #[error("{path} has {found}, {expected} were expected; the pool was not activated")]

@@ -12,6 +12,7 @@ mod host;
 mod image;
 mod layer;
 mod lock;
+mod metadata;
 mod metadata_check;
 mod names;
 mod observe;
@@ -122,10 +123,9 @@ impl<'h> Pool<'h> {
         match found {
             Some((catalog, record)) => Self::new(host, location, catalog, record).map(Some),
             // Only of a pool that was ready there is this file; it goes before the catalog does.
-            None if PoolFile::beside(&paths.catalog()).exists() => Err(PoolError::CatalogMissing {
-                pool: location.name.to_string(),
-                catalog: paths.catalog(),
-            }),
+            None if PoolFile::beside(&paths.catalog()).exists() => {
+                Err(PoolError::CatalogMissing { pool: location.name.to_string(), catalog: paths.catalog() })
+            }
             None => Ok(None),
         }
     }

@@ -37,13 +37,9 @@ pub(super) fn look(pool: &Pool<'_>, view: &View, findings: &mut Vec<Finding>) ->
         let found = devices.get(&entry.device.id);
         if let Some((kind, why)) = disagreement(view, entry, found) {
             let suspect = suspect(pool, &entry.device, why.clone())?;
-            let repair = suspect.map_or(Remedy::Nothing, |suspect| Remedy::Repair(Repair::Quarantine(suspect)));
-            findings.push(Finding::new(
-                kind,
-                Severity::Critical,
-                format!("{}: {why}", told(entry)),
-                repair,
-            ));
+            let repair =
+                suspect.map_or(Remedy::Nothing, |suspect| Remedy::Repair(Repair::Quarantine(suspect)));
+            findings.push(Finding::new(kind, Severity::Critical, format!("{}: {why}", told(entry)), repair));
         } else if let Some(found) = found {
             findings.extend(size(pool, entry, found));
         }
@@ -81,9 +77,7 @@ fn disagreement(view: &View, entry: &Entry, found: Option<&ThinDevice>) -> Optio
             Some(("device_replaced", why))
         }
         // What is to be freed must be beyond doubt.
-        Some(_)
-            if entry.made_at.is_none() && state != DeviceState::Ready && !view.belongs_together() =>
-        {
+        Some(_) if entry.made_at.is_none() && state != DeviceState::Ready && !view.belongs_together() => {
             Some(("device_replaced", "it is to be freed by a catalog of another moment".to_owned()))
         }
         Some(_) => None,
@@ -142,7 +136,9 @@ pub(super) fn told(entry: &Entry) -> String {
     match (&entry.container, entry.device.kind) {
         (Some(name), _) => format!("the container '{name}' (device {})", entry.device.id),
         (None, DeviceKind::Base) => format!("the base (device {})", entry.device.id),
-        (None, DeviceKind::Image) => format!("the image layer {} (device {})", entry.device.node, entry.device.id),
+        (None, DeviceKind::Image) => {
+            format!("the image layer {} (device {})", entry.device.node, entry.device.id)
+        }
         (None, DeviceKind::Container) => format!("the device {} ({})", entry.device.id, entry.device.node),
     }
 }

@@ -92,10 +92,7 @@ impl Repair {
 
     /// Whether it can only be made while the pool is active.
     pub(in crate::pool) fn needs_pool(&self) -> bool {
-        matches!(
-            self,
-            Self::Adopt { .. } | Self::Measure(_) | Self::Settle | Self::Reap(_) | Self::MakeBase
-        )
+        matches!(self, Self::Adopt { .. } | Self::Measure(_) | Self::Settle | Self::Reap(_) | Self::MakeBase)
     }
 }
 
@@ -110,11 +107,16 @@ impl fmt::Display for Repair {
                 }
                 Ok(())
             }
-            Self::Adopt { as_base: true, .. } => f.write_str("make it the base, if there is a file system on it"),
+            Self::Adopt { as_base: true, .. } => {
+                f.write_str("make it the base, if there is a file system on it")
+            }
             Self::Adopt { device, .. } => write!(f, "make it the container recovered-{device}"),
             Self::Measure(device) => write!(f, "measure {} and correct its size", device.node),
             Self::TakeTransaction(id) => {
-                write!(f, "let the catalog take over the pool's transaction id {id}, after every record was compared")
+                write!(
+                    f,
+                    "let the catalog take over the pool's transaction id {id}, after every record was compared"
+                )
             }
             Self::Settle => f.write_str("complete or undo it, as the pool's transaction id says"),
             Self::Reap(device) => write!(f, "free {}", device.node),

@@ -41,7 +41,9 @@ fn stray(device: DeviceNumber, file: &str) -> Finding {
     Finding::new(
         "loop_stray",
         Severity::Warning,
-        format!("{name} is on {file}, and the pool doesn't use it: what is written through it destroys the pool"),
+        format!(
+            "{name} is on {file}, and the pool doesn't use it: what is written through it destroys the pool"
+        ),
         Remedy::ByHand(format!("`losetup -d {name}`, if nobody needs it; it was not made by this program")),
     )
 }

@@ -31,7 +31,10 @@ pub const KINDS: &[(&str, &str)] = &[
     ("catalog_lost", "the catalog is gone, is damaged, or doesn't say what the pool is"),
     ("record_broken", "a record of the catalog can't be understood, or refers to what is not there"),
     ("quarantined", "a record is in quarantine"),
-    ("layer_without_parent", "the layer below an image's layer is not in the catalog; what is in it is complete"),
+    (
+        "layer_without_parent",
+        "the layer below an image's layer is not in the catalog; what is in it is complete",
+    ),
     ("transaction_mismatch", "catalog and pool are not of the same moment, or don't belong together"),
     ("device_missing", "the pool doesn't have a device that the catalog knows"),
     ("device_replaced", "the pool's device of this id is another one than the catalog's"),
@@ -105,7 +108,11 @@ impl Pool<'_> {
             }
             Err(error) => {
                 let error = error.into();
-                return if lost(&error) { Ok(vec![self.location().catalog_lost(&error)]) } else { Err(error) };
+                return if lost(&error) {
+                    Ok(vec![self.location().catalog_lost(&error)])
+                } else {
+                    Err(error)
+                };
             }
         }
         let view = View::of(self)?;

@@ -22,7 +22,10 @@ pub(super) fn look(pool: &Pool<'_>, view: &View, findings: &mut Vec<Finding>) ->
             findings.push(Finding::new(
                 "mount_stray",
                 Severity::Warning,
-                format!("{} is mounted at {at}: what is written there is in every image made on it", told(entry)),
+                format!(
+                    "{} is mounted at {at}: what is written there is in every image made on it",
+                    told(entry)
+                ),
                 Remedy::ByHand(format!("`umount {at}`: this program doesn't mount it where anybody sees it")),
             ));
         }
@@ -34,7 +37,9 @@ fn directories(pool: &Pool<'_>, view: &View, findings: &mut Vec<Finding>) -> Res
     let mounts = pool.paths.mounts();
     let listed = match mounts.read_dir() {
         Err(error) if error.kind() == NotFound => return Ok(()),
-        listed => listed.and_then(Iterator::collect::<Result<Vec<_>, _>>).map_err(io_error("list", &mounts))?,
+        listed => {
+            listed.and_then(Iterator::collect::<Result<Vec<_>, _>>).map_err(io_error("list", &mounts))?
+        }
     };
     for directory in listed.into_iter().map(|entry| entry.path()) {
         if view.mounts.iter().any(|mount| mount.at == directory) {

@@ -20,7 +20,9 @@ fn locks(pool: &Pool<'_>, view: &View, findings: &mut Vec<Finding>) -> Result<()
     let locks = pool.paths.locks();
     let listed = match locks.read_dir() {
         Err(error) if error.kind() == NotFound => return Ok(()),
-        listed => listed.and_then(Iterator::collect::<Result<Vec<_>, _>>).map_err(io_error("list", &locks))?,
+        listed => {
+            listed.and_then(Iterator::collect::<Result<Vec<_>, _>>).map_err(io_error("list", &locks))?
+        }
     };
     for path in listed.into_iter().map(|entry| entry.path()) {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
@@ -60,7 +62,8 @@ fn cookies(pool: &Pool<'_>, findings: &mut Vec<Finding>) {
         Severity::Note,
         format!("commands that died while they waited for udev left the semaphores {}", told.join(", ")),
         Remedy::ByHand(
-            "`dmsetup udevcomplete_all 1` removes them; they may be of LVM's as well, so repair doesn't".to_owned(),
+            "`dmsetup udevcomplete_all 1` removes them; they may be of LVM's as well, so repair doesn't"
+                .to_owned(),
         ),
     ));
 }

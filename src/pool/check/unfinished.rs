@@ -40,7 +40,8 @@ fn unneeded(pool: &Pool<'_>, view: &View, entry: &Entry) -> Result<Option<Findin
     }
     let open = pool.active_device(device)?.map_or(0, |info| info.open_count);
     Ok(Some(if open > 0 {
-        let sentence = format!("{} is removed and still open ({open} times): freed when it is closed", told(entry));
+        let sentence =
+            format!("{} is removed and still open ({open} times): freed when it is closed", told(entry));
         Finding::note("deletion_waiting", sentence)
     } else if view.active {
         let sentence = format!("{} is removed, and its blocks are still to be freed", told(entry));

@@ -42,9 +42,8 @@ impl View {
         let reading = pool.metadata_lock()?;
         let _change = Lock::exclusive(&pool.paths.change_lock(), pool.patience)?;
         let active = pool.active()?.is_some_and(|info| info.live);
-        let read = pool.read_metadata_under(&reading, |metadata| {
-            Ok((*metadata.superblock(), metadata.devices()?))
-        });
+        let read =
+            pool.read_metadata_under(&reading, |metadata| Ok((*metadata.superblock(), metadata.devices()?)));
         let (superblock, devices) = match read {
             Ok((superblock, devices)) => {
                 (Some(superblock), Ok(devices.into_iter().map(|device| (device.id, device)).collect()))

@@ -95,7 +95,9 @@ impl Pool<'_> {
             let suffix = if number == 1 { String::new() } else { format!("-{number}") };
             let Ok(name) = format!("recovered-{id}{suffix}").parse::<ContainerName>() else { break };
             let node = names::container_device(&self.name, &name)?;
-            if self.catalog.container(name.as_str())?.is_none() && self.catalog.device_by_node(&node)?.is_none() {
+            if self.catalog.container(name.as_str())?.is_none()
+                && self.catalog.device_by_node(&node)?.is_none()
+            {
                 return Ok((name, node));
             }
         }
@@ -119,10 +121,9 @@ impl Pool<'_> {
     fn measure_node(&self, info: &dm::Info) -> Result<Measured, PoolError> {
         let highest = match self.host.dm.thin_status(&info.name)? {
             ThinStatus::Working(usage) => usage.highest_mapped.map(|last| last + Sectors(1)),
-            ThinStatus::Fail | ThinStatus::Error => return Err(PoolError::Unusable {
-                pool: self.name.to_string(),
-                what: "it has failed",
-            }),
+            ThinStatus::Fail | ThinStatus::Error => {
+                return Err(PoolError::Unusable { pool: self.name.to_string(), what: "it has failed" });
+            }
         };
         let on_it = self.host.fs.identify(&info.device.kernel_node())?;
         let reach = highest.map_or(Bytes(0), Sectors::bytes);

@@ -113,7 +113,9 @@ impl Pool<'_> {
                 PoolStatus::Working(usage) => usage.transaction_id,
                 status => return Err(PoolError::NotCommitted(Box::new(status))),
             },
-            None => self.own_superblock(self.find_part(crate::backing::Part::Metadata)?.path())?.transaction_id,
+            None => {
+                self.own_superblock(self.find_part(crate::backing::Part::Metadata)?.path())?.transaction_id
+            }
         };
         if found != id {
             return Err(PoolError::Mismatch { catalog: self.paths.catalog(), expected: id, found });
@@ -157,9 +159,7 @@ impl Repaired {
         let is_mismatched = found.iter().any(|finding| finding.kind == "transaction_mismatch");
         let open = || {
             let open = found.iter().filter(|finding| finding.repair().is_some() && !tried(finding));
-            open.filter(|finding| {
-                !(records_failed && is_mismatched && phase(finding) > Some(Phase::Records))
-            })
+            open.filter(|finding| !(records_failed && is_mismatched && phase(finding) > Some(Phase::Records)))
         };
         let next = open().filter_map(phase).min()?;
         Some(open().filter(|finding| phase(finding) == Some(next)).cloned().collect())

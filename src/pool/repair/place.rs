@@ -57,7 +57,9 @@ fn link(from: &Path, to: &Path) -> Result<bool, PoolError> {
 
 fn remove(path: &Path) -> Result<(), PoolError> {
     match std::fs::remove_file(path) {
-        Err(error) if error.kind() != NotFound => Err::<(), io::Error>(error).map_err(io_error("remove", path)),
+        Err(error) if error.kind() != NotFound => {
+            Err::<(), io::Error>(error).map_err(io_error("remove", path))
+        }
         _ => Ok(()),
     }
 }

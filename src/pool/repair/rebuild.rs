@@ -111,12 +111,7 @@ impl Location {
         place::place(&path)
     }
 
-    fn find_out(
-        &self,
-        host: &Host,
-        rebuild: &Rebuild,
-        salvaged: &Salvaged,
-    ) -> Result<Known, PoolError> {
+    fn find_out(&self, host: &Host, rebuild: &Rebuild, salvaged: &Salvaged) -> Result<Known, PoolError> {
         let catalog = self.paths().catalog();
         let written = match PoolFile::read(&catalog) {
             Ok(written) => written,

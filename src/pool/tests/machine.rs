@@ -17,6 +17,8 @@ use crate::fs::{Detached, FileSystem, FileSystems, FsError, Identified, MountOpt
 use crate::pool::{
     DraftStore, Host, ImageName, Location, NewContainer, Pool, PoolError, SetUp, Setup, Wanted,
 };
+use crate::thin_metadata::testing::Image;
+use crate::thin_metadata::{Blocks, MetadataError, MetadataReader, Place};
 use crate::thin_tools::{Checked, Depth, MetadataChecker, Outcome};
 use crate::units::{BlockSize, Bytes, DeviceId, Percent};
 
@@ -48,6 +50,11 @@ impl Machine {
             blocks: disks.clone(),
             fs: Arc::new(NoFileSystems),
             checker: checker.clone(),
+            metadata: Arc::new(TwinMetadata {
+                twin: twin.clone(),
+                loops: loops.clone(),
+                disks: disks.clone(),
+            }),
         };
         let location = Location {
             name: "test".parse().expect("a name"),
@@ -191,7 +198,7 @@ impl Machine {
         assert_eq!(nodes.len(), 1, "{context}: more than the pool is active: {nodes:?}");
     }
 
-    fn metadata(&self) -> DeviceNumber {
+    pub(super) fn metadata(&self) -> DeviceNumber {
         if let Wanted::Devices { metadata: Some(metadata), .. } = &self.wanted {
             return self.disks.number(metadata);
         }
@@ -250,6 +257,23 @@ impl MetadataChecker for Checker {
         self.asked.lock().expect("no panic").push(depth);
         let outcome = self.finds.lock().expect("no panic").clone().unwrap_or(Outcome::Sound);
         Ok(Checked { depth, outcome, took: Duration::ZERO })
+    }
+}
+
+/// What a reader finds on the twin's disks.
+struct TwinMetadata {
+    twin: Arc<Twin>,
+    loops: Arc<Loops>,
+    disks: Arc<Disks>,
+}
+
+impl MetadataReader for TwinMetadata {
+    fn open(&self, place: &Place) -> Result<Box<dyn Blocks>, MetadataError> {
+        let number = match place {
+            Place::Device(number) => *number,
+            Place::Path(path) => self.loops.device(path).unwrap_or_else(|| self.disks.number(path)),
+        };
+        Ok(Image::of_twin(&self.twin, number).boxed())
     }
 }
 

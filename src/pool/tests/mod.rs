@@ -4,6 +4,7 @@ mod devices;
 mod disks;
 mod kills;
 mod machine;
+mod metadata;
 mod metadata_check;
 mod model;
 mod reboot;
