@@ -41,7 +41,8 @@ impl Machine {
     pub(super) fn new() -> Self {
         let directory = tempfile::tempdir().expect("a directory");
         let twin = Arc::new(Twin::new());
-        let loops = Arc::new(Loops { twin: Arc::clone(&twin), attached: Mutex::default() });
+        let loops =
+            Arc::new(Loops { twin: Arc::clone(&twin), attached: Mutex::default(), strays: Mutex::default() });
         let disks = Arc::new(Disks::new(Arc::clone(&twin), directory.path()));
         let checker = Arc::new(Checker::default());
         let host = Host {
@@ -181,6 +182,12 @@ impl Machine {
         }
     }
 
+    /// Attaches the data file to a loop device, as somebody would by hand.
+    pub(super) fn attach_elsewhere(&self, device: DeviceNumber) {
+        let file = self.location.paths().directory().join("data");
+        self.loops.strays.lock().expect("no panic").push((file, device));
+    }
+
     /// That the catalog knows exactly the devices that the pool has, none is half made, and no snapshot was torn.
     pub(super) fn assert_in_order(&self, context: &str) {
         let pool = self.pool();
@@ -211,6 +218,8 @@ impl Machine {
 struct Loops {
     twin: Arc<Twin>,
     attached: Mutex<HashMap<PathBuf, DeviceNumber>>,
+    /// What somebody else attached.
+    strays: Mutex<Vec<(PathBuf, DeviceNumber)>>,
 }
 
 impl Loops {
@@ -233,8 +242,9 @@ impl LoopDevices for Loops {
         Ok(Attached::as_it_is(number, PathBuf::from(format!("/dev/loop{minor}"))))
     }
 
-    fn find_all(&self, _: &Path) -> Result<Vec<DeviceNumber>, LoopError> {
-        Ok(Vec::new())
+    fn find_all(&self, file: &Path) -> Result<Vec<DeviceNumber>, LoopError> {
+        let strays = self.strays.lock().expect("no panic");
+        Ok(strays.iter().filter(|(on, _)| on == file).map(|(_, device)| *device).collect())
     }
 }
 

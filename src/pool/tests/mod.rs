@@ -1,5 +1,6 @@
 //! The verbs over a machine that exists only in memory: killed, refused and raced at every step.
 
+mod check;
 mod devices;
 mod disks;
 mod kills;
