@@ -38,6 +38,13 @@ pub struct LoopFileIds {
     metadata: u64,
 }
 
+impl LoopFileIds {
+    /// Of files that are there.
+    pub fn of(files: &LoopFiles) -> io::Result<Self> {
+        Ok(Self { data: files.data.metadata()?.ino(), metadata: files.metadata.metadata()?.ino() })
+    }
+}
+
 /// What a file takes and could take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct FileSpace {

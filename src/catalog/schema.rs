@@ -19,7 +19,8 @@ const TABLES: &str = "
         policy          TEXT NOT NULL,
         clean           INTEGER NOT NULL DEFAULT 0,
         checked         TEXT,
-        growth          TEXT
+        growth          TEXT,
+        clock           TEXT
     ) STRICT;
     CREATE TABLE device (
         id              INTEGER PRIMARY KEY,
@@ -28,7 +29,8 @@ const TABLES: &str = "
         state           TEXT NOT NULL,
         origin          INTEGER,
         size            INTEGER NOT NULL,
-        created         INTEGER NOT NULL
+        created         INTEGER NOT NULL,
+        made_at         INTEGER
     ) STRICT;
     CREATE INDEX device_by_origin ON device (origin);
     CREATE INDEX device_by_state ON device (state) WHERE state != 'ready';
@@ -85,6 +87,8 @@ const FROM_1: &str = "
 
 /// From layout 2, in which containers had no labels, every record was taken for good, and pools didn't grow.
 const FROM_2: &str = "
+    ALTER TABLE pool ADD COLUMN clock TEXT;
+    ALTER TABLE device ADD COLUMN made_at INTEGER;
     ALTER TABLE container ADD COLUMN labels TEXT NOT NULL DEFAULT '{}';
     CREATE TABLE quarantine (
         number INTEGER PRIMARY KEY, what TEXT NOT NULL, record TEXT NOT NULL, why TEXT NOT NULL,

@@ -9,6 +9,7 @@ use super::exit;
 use crate::backing::VolumesError;
 use crate::backing::block::{BlockError, Obstacle};
 use crate::boot::BootError;
+use crate::catalog::CatalogError;
 use crate::config::ConfigError;
 use crate::dm;
 use crate::image::{
@@ -131,9 +132,18 @@ fn of_pool(error: &PoolError) -> u8 {
         | PoolError::NameTaken { .. }
         | PoolError::Needed { .. }
         | PoolError::UdevRaces(_)
+        | PoolError::CatalogMissing { .. }
+        | PoolError::CatalogDamaged { .. }
+        | PoolError::CatalogReadable(_)
+        | PoolError::OrphansOfAnotherMoment(_)
+        | PoolError::Catalog(CatalogError::Damaged { .. })
         | PoolError::Block(BlockError::Ambiguous { .. } | BlockError::Replaced { .. }) => exit::REFUSED,
-        PoolError::TooFull { .. } | PoolError::RanFull(_) | PoolError::IdsExhausted => exit::FULL,
+        PoolError::TooFull { .. }
+        | PoolError::RanFull(_)
+        | PoolError::IdsExhausted
+        | PoolError::SnapshotsExhausted { .. } => exit::FULL,
         PoolError::TooSmall { .. }
+        | PoolError::BackingUnknown(_)
         | PoolError::Size(_)
         | PoolError::LessThanABlock { .. }
         | PoolError::SameDevice(_)

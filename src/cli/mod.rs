@@ -1,6 +1,7 @@
 //! The command line: arguments in, words out. One file a command; what is to be done, the library decides.
 
 mod activate;
+mod check;
 mod commit;
 mod completions;
 mod config;
@@ -81,6 +82,11 @@ enum Command {
     /// Look for everything on this host that would bite a pool.
     #[command(long_about = doctor::about())]
     Doctor(output::Format),
+    /// Compare what the catalog, the pool and this host say of each other.
+    #[command(long_about = check::about())]
+    Check(check::Check),
+    /// Mend what a check finds; make a lost catalog anew.
+    Repair(check::Repair),
     /// Print a shell's completion script.
     Completions(completions::Arguments),
     /// List images, as `image list` does.
@@ -152,6 +158,8 @@ impl Cli {
             Command::Status(arguments) => return status::run(&context, &arguments),
             Command::Activate(how) => return activate::activate(&context, &how),
             Command::Deactivate(how) => return activate::deactivate(&context, &how),
+            Command::Check(arguments) => return check::check(&context, &arguments),
+            Command::Repair(arguments) => return check::repair(&context, &arguments),
             Command::Doctor(format) => return doctor::run(&context, format),
             Command::Extend(arguments) => extend::run(&context, &arguments),
             Command::Destroy(arguments) => destroy::run(&context, &arguments),

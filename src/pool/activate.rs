@@ -2,12 +2,14 @@
 
 use std::time::{Duration, Instant};
 
+use super::backing::Source;
 use super::lock::Lock;
 use super::{Checking, Pool, PoolError};
 use crate::backing::{Attached, Backing, Part};
-use crate::catalog::{Catalog, PoolRecord};
+use crate::catalog::{Catalog, Clock, PoolRecord};
 use crate::dm::{
-    self, Access, Feature, NewDevice, PoolStatus, Removal, Removed, Table, ThinPool, Uuid, Visibility,
+    self, Access, Feature, NewDevice, PoolStatus, Removal, Removed, Superblock, Table, ThinPool, Uuid,
+    Visibility,
 };
 use crate::fs::mounts_of;
 use crate::units::{DataBlocks, Percent};
@@ -73,14 +75,10 @@ impl Pool<'_> {
         }
         let (data, metadata) = (self.find_part(Part::Data)?, self.find_part(Part::Metadata)?);
         let superblock = self.check_superblock(metadata.path())?;
-        match checking {
-            Checking::AsNeeded => drop(self.check_metadata(metadata.path(), &superblock)?),
-            Checking::Skip => self.skip_check()?,
-        }
-        // Before anything is written: from here on, only a deactivation puts it to rest.
-        self.catalog.set_clean(false)?;
-        self.record.clean = false;
-        self.load(&self.attach(&data)?, &self.attach(&metadata)?)?;
+        self.load_checked(checking, &data, &metadata, &superblock)?;
+        let clock = Clock { time: superblock.time, transaction: superblock.transaction_id };
+        self.catalog.set_clock(clock)?;
+        self.catalog.keep_pool_file()?;
         // Settling also tells whether the pool and its catalog belong together. If not, it is not left active.
         match self.change().map(drop) {
             Ok(()) => Ok(Activated::Now),
@@ -91,6 +89,38 @@ impl Pool<'_> {
                 Err(cleanup) => PoolError::CleanUp { cause: cause.into(), cleanup: Box::new(cleanup.into()) },
             }),
         }
+    }
+
+    /// Makes the pool active whatever transaction its catalog is at, so that a repair can look into it. As long as the two
+    /// differ, nothing else can be done with it.
+    pub(super) fn load_to_repair(&mut self, _life: &Lock) -> Result<(), PoolError> {
+        match self.active()? {
+            _ if !self.is_ours_to_load() => {
+                return Err(PoolError::ExistingNotActive(self.device.to_string()));
+            }
+            Some(_) => drop(self.host.dm.remove(&self.device, Removal::Now)?),
+            None => {}
+        }
+        let (data, metadata) = (self.find_part(Part::Data)?, self.find_part(Part::Metadata)?);
+        let superblock = self.own_superblock(metadata.path())?;
+        self.load_checked(Checking::AsNeeded, &data, &metadata, &superblock)
+    }
+
+    fn load_checked(
+        &mut self,
+        checking: Checking,
+        data: &Source,
+        metadata: &Source,
+        superblock: &Superblock,
+    ) -> Result<(), PoolError> {
+        match checking {
+            Checking::AsNeeded => drop(self.check_metadata(metadata.path(), superblock)?),
+            Checking::Skip => self.skip_check()?,
+        }
+        // Before anything is written: from here on, only a deactivation puts it to rest.
+        self.catalog.set_clean(false)?;
+        self.record.clean = false;
+        self.load(&self.attach(data)?, &self.attach(metadata)?)
     }
 
     /// Whether the pool's own device comes and goes by us, and not by who made it.
@@ -108,7 +138,11 @@ impl Pool<'_> {
 
     /// Makes the pool inactive. Refused while anything in it is in use.
     pub fn deactivate(&mut self) -> Result<Deactivated, PoolError> {
-        let _life = self.life()?;
+        let life = self.life()?;
+        self.deactivate_under_lock(&life)
+    }
+
+    pub(super) fn deactivate_under_lock(&mut self, _life: &Lock) -> Result<Deactivated, PoolError> {
         let _change = Lock::exclusive(&self.paths.change_lock(), self.patience)?;
         if self.active()?.is_none() {
             return Ok(Deactivated::Already);

@@ -39,6 +39,55 @@ pub enum PoolError {
         /// Where its catalog should be.
         catalog: PathBuf,
     },
+    /// The pool was ready, and its catalog is gone.
+    #[error(
+        "the catalog {catalog} of the pool '{pool}' is gone; nothing was changed. Put it back from a backup, or let `thinpool \
+         repair --rebuild-catalog` make a new one of what the pool itself knows"
+    )]
+    CatalogMissing {
+        /// The pool.
+        pool: String,
+        /// Where its catalog should be.
+        catalog: PathBuf,
+    },
+    /// SQLite has something to say against the catalog's file.
+    #[error("the catalog {catalog} is damaged: {why}")]
+    CatalogDamaged {
+        /// Its file.
+        catalog: PathBuf,
+        /// What SQLite says.
+        why: String,
+    },
+    /// A catalog that needs no new one.
+    #[error(
+        "the catalog {0} can be read; `thinpool repair` mends what is wrong with its records, and nothing was changed"
+    )]
+    CatalogReadable(PathBuf),
+    /// Nobody knows where the pool's blocks are.
+    #[error(
+        "what the pool lies on is not known: {0} doesn't tell, and nobody said so; add --datadev and --metadatadev for block \
+         devices, --dir for loop files, or --thinpooldev for a thin pool of somebody else's"
+    )]
+    BackingUnknown(PathBuf),
+    /// Deleting what a catalog doesn't know that is of another moment.
+    #[error(
+        "the pool '{0}' and its catalog are not of the same moment, so what the catalog doesn't know may be everything: nothing \
+         was deleted. Run `thinpool repair` without --delete-orphans first"
+    )]
+    OrphansOfAnotherMoment(String),
+    /// The kernel can't count further.
+    #[error(
+        "the pool '{pool}' has had {made} snapshots, and the kernel can't count further than {most} in a pool's life without \
+         mixing up its blocks: no more are made. Set up a new pool and move to it what is needed"
+    )]
+    SnapshotsExhausted {
+        /// The pool.
+        pool: String,
+        /// How many there were, at most.
+        made: u64,
+        /// How many there can be.
+        most: u64,
+    },
     /// A setup was killed, or is still at work.
     #[error(
         "the pool '{0}' is only half set up; run `thinpool setup` to set it up, or `thinpool destroy` to remove what is there"
@@ -82,7 +131,7 @@ pub enum PoolError {
     },
     /// The pool and its catalog don't belong together.
     #[error(
-        "the pool and its catalog {catalog} do not belong together: the catalog expects transaction id {expected}, the pool has {found}; nothing was changed (was one of the two restored from a backup?)"
+        "the pool and its catalog {catalog} do not belong together: the catalog expects transaction id {expected}, the pool has {found}; nothing was changed. If one of the two was restored from a backup, put back the one that belongs to the other; else `thinpool check` shows what differs, and `thinpool repair` brings them together"
     )]
     Mismatch {
         /// The catalog's file.

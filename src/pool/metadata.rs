@@ -24,7 +24,21 @@ impl Pool<'_> {
         &self,
         read: impl FnOnce(&Metadata) -> Result<T, MetadataError>,
     ) -> Result<T, PoolError> {
-        let _lock = Lock::exclusive(&self.paths.metadata_lock(), self.patience)?;
+        self.read_metadata_under(&self.metadata_lock()?, read)
+    }
+
+    /// The right to read the metadata, for who has something else to hold still at the same time. Taken before that: a
+    /// reader of all metadata is slow.
+    pub(super) fn metadata_lock(&self) -> Result<Lock, PoolError> {
+        Ok(Lock::exclusive(&self.paths.metadata_lock(), self.patience)?)
+    }
+
+    /// The same for who has that right.
+    pub(super) fn read_metadata_under<T>(
+        &self,
+        _reading: &Lock,
+        read: impl FnOnce(&Metadata) -> Result<T, MetadataError>,
+    ) -> Result<T, PoolError> {
         if self.active()?.is_none_or(|info| !info.live) {
             let metadata = self.find_part(Part::Metadata)?;
             return self.read_resting(&Place::Path(metadata.path().to_owned()), read);

@@ -86,7 +86,8 @@ impl Pool<'_> {
         Ok(PoolGrowth { data: Some(data), metadata: Some(metadata) })
     }
 
-    fn location(&self) -> Location {
+    /// Where the pool is, to be opened again.
+    pub(in crate::pool) fn location(&self) -> Location {
         Location {
             name: self.name.clone(),
             root: self.paths.directory().parent().unwrap_or(Path::new("/")).to_owned(),

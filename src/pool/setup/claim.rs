@@ -9,7 +9,7 @@ use super::blank::Look;
 use super::{Setup, Wanted, existing};
 use crate::backing::block::BlockDevice;
 use crate::backing::{Backing, Devices, Group, LoopFileError, LoopFiles, Loopback, Member, Part, Volumes};
-use crate::catalog::{Catalog, Policy};
+use crate::catalog::{Catalog, Policy, PoolFile};
 use crate::pool::lock::{Lock, LockError};
 use crate::pool::{Host, Location, Paths, Pool, PoolError, io_error};
 use crate::units::{Bytes, PoolName};
@@ -166,9 +166,14 @@ pub(super) fn pool_with(
     for entry in location.root.read_dir().map_err(io_error("list", &location.root))? {
         let name = entry.map_err(io_error("list", &location.root))?.file_name();
         let Some(pool) = name.to_str().and_then(|name| name.parse::<PoolName>().ok()) else { continue };
-        let Some(catalog) = Catalog::open(&Paths::new(&location.root, &pool).catalog())? else { continue };
-        let Some(record) = catalog.pool()? else { continue };
-        if pool != location.name && has(&record.backing) {
+        let path = Paths::new(&location.root, &pool).catalog();
+        let record = Catalog::open(&path)?.map(|catalog| catalog.pool()).transpose()?.flatten();
+        let backing = match record {
+            Some(record) => Some(record.backing),
+            // Its catalog is lost, and can be made again as long as nobody takes what it lies on.
+            None => PoolFile::read(&path)?.map(|known| known.backing),
+        };
+        if pool != location.name && backing.is_some_and(|backing| has(&backing)) {
             return Ok(Some(pool.to_string()));
         }
     }

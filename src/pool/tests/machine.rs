@@ -13,7 +13,7 @@ use super::disks::Disks;
 use crate::backing::{Attached, LoopDevices, LoopError};
 use crate::catalog::{DeviceState, Policy};
 use crate::dm::{Access, DeviceNumber, Name, NewDevice, Table, ThinPool, Twin, Uuid, Visibility};
-use crate::fs::{Detached, FileSystem, FileSystems, FsError, MountOptions};
+use crate::fs::{Detached, FileSystem, FileSystems, FsError, Identified, MountOptions};
 use crate::pool::{
     DraftStore, Host, ImageName, Location, NewContainer, Pool, PoolError, SetUp, Setup, Wanted,
 };
@@ -50,7 +50,8 @@ impl Machine {
     pub(super) fn new() -> Self {
         let directory = tempfile::tempdir().expect("a directory");
         let twin = Arc::new(Twin::new());
-        let loops = Arc::new(Loops { twin: Arc::clone(&twin), attached: Mutex::default() });
+        let loops =
+            Arc::new(Loops { twin: Arc::clone(&twin), attached: Mutex::default(), strays: Mutex::default() });
         let disks = Arc::new(Disks::new(Arc::clone(&twin), directory.path()));
         let checker = Arc::new(Checker::default());
         let host = Host {
@@ -248,6 +249,12 @@ impl Machine {
         }
     }
 
+    /// Attaches the data file to a loop device, as somebody would by hand.
+    pub(super) fn attach_elsewhere(&self, device: DeviceNumber) {
+        let file = self.location.paths().directory().join("data");
+        self.loops.strays.lock().expect("no panic").push((file, device));
+    }
+
     /// That the catalog knows exactly the devices that the pool has, none is half made, and no snapshot was torn.
     pub(super) fn assert_in_order(&self, context: &str) {
         let pool = self.pool();
@@ -281,6 +288,8 @@ impl Machine {
 struct Loops {
     twin: Arc<Twin>,
     attached: Mutex<HashMap<PathBuf, DeviceNumber>>,
+    /// What somebody else attached.
+    strays: Mutex<Vec<(PathBuf, DeviceNumber)>>,
 }
 
 impl Loops {
@@ -306,8 +315,9 @@ impl LoopDevices for Loops {
         Ok(Attached::as_it_is(number, PathBuf::from(format!("/dev/loop{minor}"))))
     }
 
-    fn find(&self, _: &Path) -> Result<Option<DeviceNumber>, LoopError> {
-        Ok(None)
+    fn find_all(&self, file: &Path) -> Result<Vec<DeviceNumber>, LoopError> {
+        let strays = self.strays.lock().expect("no panic");
+        Ok(strays.iter().filter(|(on, _)| on == file).map(|(_, device)| *device).collect())
     }
 
     fn adopt_length(&self, device: DeviceNumber) -> Result<(), LoopError> {
@@ -388,5 +398,9 @@ impl FileSystems for NoFileSystems {
 
     fn discard(&self, _: &Path, _: Bytes) -> Result<(), FsError> {
         Ok(())
+    }
+
+    fn identify(&self, _: &Path) -> Result<Option<Identified>, FsError> {
+        Ok(Some(Identified { kind: FileSystem::Ext4, size: Bytes::mib(16) }))
     }
 }

@@ -8,6 +8,7 @@ mod extend;
 mod kills;
 mod machine;
 mod metadata;
+mod metadata_check;
 mod model;
 mod reboot;
 mod refusals;
