@@ -1,21 +1,23 @@
 //! The real device-mapper.
 //!
-//! What raises no uevent goes through the `devicemapper` crate's core. Resume and remove do, and the crate waits
-//! for udev on them without a bound, so these two ioctls are made here, with a [`Cookie`] of our own.
+//! What raises no uevent goes through the `devicemapper` crate's core. Resume, rename and remove do, and the crate waits
+//! for udev on them without a bound, so these three ioctls are made here, with a [`Cookie`] of our own.
 #![allow(unsafe_code)]
 
 use std::os::fd::AsRawFd;
 use std::time::{Duration, Instant};
 
 use devicemapper::{DM, DevId, DmError, DmFlags, DmName, DmOptions, DmUuid, errors};
-use devicemapper_sys::{DM_DEV_REMOVE_CMD, DM_DEV_SUSPEND_CMD, DM_IOCTL, dm_ioctl};
+use devicemapper_sys::{
+    DM_DEV_REMOVE_CMD, DM_DEV_RENAME_CMD, DM_DEV_SUSPEND_CMD, DM_IOCTL, DM_NAME_LEN, dm_ioctl,
+};
 use nix::errno::Errno;
 use nix::libc;
 
 use super::udev::{self, Cookie, UdevSync};
 use super::{
     Access, DeviceMapper, DeviceNumber, Error, Info, Name, NewDevice, Operation, PoolMessage, PoolStatus,
-    Removal, Removed, Table, ThinStatus, Version, Versions, Visibility, library, node,
+    Removal, Removed, Table, ThinStatus, Uuid, Version, Versions, Visibility, library, node,
 };
 use crate::units::Sectors;
 
@@ -25,6 +27,29 @@ const BUSY_PATIENCE: Duration = Duration::from_secs(2);
 
 /// Between two tries to remove a busy device. The kernel offers no event to wait for here.
 const BUSY_PAUSE: Duration = Duration::from_millis(20);
+
+/// An ioctl that raises a uevent.
+#[derive(Clone, Copy)]
+struct Call<'a> {
+    operation: Operation,
+    command: u32,
+    flags: u32,
+    /// What the device is to be called.
+    new_name: Option<&'a Name>,
+}
+
+impl Call<'_> {
+    /// Without the flag that would make it a suspend, this command resumes.
+    const RESUME: Self =
+        Self { operation: Operation::Resume, command: DM_DEV_SUSPEND_CMD, flags: 0, new_name: None };
+}
+
+/// What the kernel is given: its own header, and behind it the new name, if there is one. Zeroes end it.
+#[repr(C)]
+struct Message {
+    header: dm_ioctl,
+    data: [u8; DM_NAME_LEN as usize],
+}
 
 /// Device-mapper in the running kernel.
 pub struct Kernel {
@@ -40,9 +65,28 @@ impl Kernel {
         Ok(Self { dm, udev: UdevSync::detect(), udev_timeout })
     }
 
+    fn find_by(&self, id: &DevId<'_>) -> Result<Option<Info>, Error> {
+        let info = match self.dm.device_info(id).map_err(told(Operation::Find, &id.to_string())) {
+            // How device-mapper says that there is no such device.
+            Err(error) if error.errno() == Some(Errno::ENXIO) => return Ok(None),
+            info => info?,
+        };
+        let (device, flags) = (info.device(), info.flags());
+        Ok(Some(Info {
+            name: Name::found(&info.name().map(ToString::to_string).unwrap_or_default()),
+            uuid: info.uuid().map(ToString::to_string),
+            device: DeviceNumber { major: device.major, minor: device.minor },
+            open_count: info.open_count().try_into().unwrap_or(0),
+            suspended: flags.contains(DmFlags::DM_SUSPEND),
+            read_only: flags.contains(DmFlags::DM_READONLY),
+            deferred_remove: flags.contains(DmFlags::DM_DEFERRED_REMOVE),
+            live: flags.contains(DmFlags::DM_ACTIVE_PRESENT),
+        }))
+    }
+
     /// Resumes a device, which also makes a table that was loaded live.
     fn resume_with(&self, name: &Name, visibility: Visibility, cookie: Option<Cookie>) -> Result<(), Error> {
-        self.notify(DM_DEV_SUSPEND_CMD, Operation::Resume, name, 0, visibility, cookie)?;
+        self.notify(Call::RESUME, name, visibility, cookie)?;
         let Some(info) = self.find(name)? else { return Ok(()) };
         match node::ensure(name, info.device) {
             Ok(made) => {
@@ -67,16 +111,15 @@ impl Kernel {
     /// Makes an ioctl that raises a uevent and waits for udev to answer it. Gives back the flags the kernel set.
     fn notify(
         &self,
-        command: u32,
-        operation: Operation,
+        call: Call<'_>,
         name: &Name,
-        flags: u32,
         visibility: Visibility,
         cookie: Option<Cookie>,
     ) -> Result<DmFlags, Error> {
+        let operation = call.operation;
         let event_nr =
             cookie.as_ref().map_or(udev::rule_flags(visibility), |cookie| cookie.event_nr(visibility));
-        let flags = self.ioctl(command, name, flags, event_nr).map_err(|errno| Error::Refused {
+        let flags = self.ioctl(call, name, event_nr).map_err(|errno| Error::Refused {
             operation,
             device: name.to_string(),
             errno,
@@ -92,26 +135,31 @@ impl Kernel {
         Ok(flags)
     }
 
-    fn ioctl(&self, command: u32, name: &Name, flags: u32, event_nr: u32) -> Result<DmFlags, Errno> {
-        #[allow(clippy::cast_possible_truncation, reason = "the header is 312 bytes")]
-        let size = size_of::<dm_ioctl>() as u32;
-        // Interface 4.0 is what these two commands need; the kernel takes any lower minor than its own.
-        let mut header = dm_ioctl {
+    fn ioctl(&self, call: Call<'_>, name: &Name, event_nr: u32) -> Result<DmFlags, Errno> {
+        #[allow(clippy::cast_possible_truncation, reason = "both are a few hundred bytes")]
+        let (data_start, data_size) = (size_of::<dm_ioctl>() as u32, size_of::<Message>() as u32);
+        // Interface 4.0 is what these commands need; the kernel takes any lower minor than its own.
+        let header = dm_ioctl {
             version: [4, 0, 0],
-            data_size: size,
-            data_start: size,
-            flags,
+            data_size,
+            data_start,
+            flags: call.flags,
             event_nr,
             ..Default::default()
         };
-        for (to, from) in header.name.iter_mut().zip(name.as_str().bytes()) {
+        let mut message = Message { header, data: [0; DM_NAME_LEN as usize] };
+        for (to, from) in message.header.name.iter_mut().zip(name.as_str().bytes()) {
             *to = from.cast_signed();
         }
-        let request = nix::request_code_readwrite!(DM_IOCTL, command, size_of::<dm_ioctl>());
-        // SAFETY: the header is a whole `dm_ioctl` whose data_size says that nothing follows it, its name is
-        // NUL-terminated (a Name is shorter than the zeroed field), and it lives until the call returns.
-        Errno::result(unsafe { libc::ioctl(self.dm.file().as_raw_fd(), request, &raw mut header) })?;
-        Ok(DmFlags::from_bits_truncate(header.flags))
+        let new_name = call.new_name.map(|name| name.as_str().bytes());
+        for (to, from) in message.data.iter_mut().zip(new_name.into_iter().flatten()) {
+            *to = from;
+        }
+        let request = nix::request_code_readwrite!(DM_IOCTL, call.command, size_of::<dm_ioctl>());
+        // SAFETY: the message begins with a whole `dm_ioctl` whose data_size says how long all of it is, both names are
+        // NUL-terminated (a Name is shorter than either zeroed field), and it lives until the call returns.
+        Errno::result(unsafe { libc::ioctl(self.dm.file().as_raw_fd(), request, &raw mut message) })?;
+        Ok(DmFlags::from_bits_truncate(message.header.flags))
     }
 
     /// Removes the device, waiting a moment for probes of udev's that hold it open.
@@ -119,9 +167,9 @@ impl Kernel {
         let deadline = Instant::now() + BUSY_PATIENCE;
         loop {
             let cookie = self.cookie(Operation::Remove, name)?;
-            let result =
-                self.notify(DM_DEV_REMOVE_CMD, Operation::Remove, name, flags, Visibility::Internal, cookie);
-            match result {
+            let call =
+                Call { operation: Operation::Remove, command: DM_DEV_REMOVE_CMD, flags, new_name: None };
+            match self.notify(call, name, Visibility::Internal, cookie) {
                 Err(error) if error.errno() == Some(Errno::EBUSY) && Instant::now() < deadline => {
                     std::thread::sleep(BUSY_PAUSE);
                 }
@@ -239,26 +287,12 @@ impl DeviceMapper for Kernel {
     }
 
     fn find(&self, name: &Name) -> Result<Option<Info>, Error> {
-        let info = match self
-            .dm
-            .device_info(&id(name, Operation::Find)?)
-            .map_err(told(Operation::Find, name.as_str()))
-        {
-            // How device-mapper says that there is no such device.
-            Err(error) if error.errno() == Some(Errno::ENXIO) => return Ok(None),
-            info => info?,
-        };
-        let (device, flags) = (info.device(), info.flags());
-        Ok(Some(Info {
-            name: name.clone(),
-            uuid: info.uuid().map(ToString::to_string),
-            device: DeviceNumber { major: device.major, minor: device.minor },
-            open_count: info.open_count().try_into().unwrap_or(0),
-            suspended: flags.contains(DmFlags::DM_SUSPEND),
-            read_only: flags.contains(DmFlags::DM_READONLY),
-            deferred_remove: flags.contains(DmFlags::DM_DEFERRED_REMOVE),
-            live: flags.contains(DmFlags::DM_ACTIVE_PRESENT),
-        }))
+        self.find_by(&id(name, Operation::Find)?)
+    }
+
+    fn find_uuid(&self, uuid: &Uuid) -> Result<Option<Info>, Error> {
+        let uuid = DmUuid::new(uuid.as_str()).map_err(told(Operation::Find, uuid.as_str()))?;
+        self.find_by(&DevId::Uuid(uuid))
     }
 
     fn create(&self, new: &NewDevice<'_>) -> Result<Info, Error> {
@@ -291,19 +325,18 @@ impl DeviceMapper for Kernel {
         let access = self.access(name)?;
         let old = self.table(name)?;
         self.load(name, table, access)?;
-        if let Err(error) = self.suspend(name) {
-            self.clear(name);
-            return Err(error);
-        }
         let Err(error) = self.resume(name, visibility) else { return Ok(()) };
         // Two kinds of refusal: a table that reaches beyond a device below is dropped, and a second resume brings
         // the old one back. One that its target refuses to start (a pool smaller than its superblock says) is
         // live already and will never resume: only the old table, loaded once more, frees the device.
-        if self.resume(name, visibility).is_err()
-            && let Some(old) = old
-        {
-            self.load(name, &old, access)?;
-            self.resume(name, visibility)?;
+        if self.resume(name, visibility).is_err() {
+            match old {
+                Some(old) => {
+                    self.load(name, &old, access)?;
+                    self.resume(name, visibility)?;
+                }
+                None => self.clear(name),
+            }
         }
         Err(error)
     }
@@ -338,6 +371,18 @@ impl DeviceMapper for Kernel {
             return self.resume(name, visibility);
         }
         node::ensure(name, info.device).map(drop).map_err(|error| self.node_error(name, "make", &error))
+    }
+
+    fn rename(&self, name: &Name, to: &Name, visibility: Visibility) -> Result<(), Error> {
+        let cookie = self.cookie(Operation::Rename, name)?;
+        let call =
+            Call { operation: Operation::Rename, command: DM_DEV_RENAME_CMD, flags: 0, new_name: Some(to) };
+        self.notify(call, name, visibility, cookie)?;
+        // udev has renamed the node, if it answered: what it left is mended here.
+        if let Some(info) = self.find(to)? {
+            node::ensure(to, info.device).map_err(|error| self.node_error(to, "make", &error))?;
+        }
+        node::forget(name).map_err(|error| self.node_error(name, "remove", &error))
     }
 
     fn remove(&self, name: &Name, removal: Removal) -> Result<Removed, Error> {
