@@ -8,7 +8,7 @@ use super::{Catalog, CatalogError, Durability};
 use crate::backing::Backing;
 use crate::fs::FileSystem;
 use crate::thin_tools::Checked;
-use crate::units::{BlockSize, Bytes, Percent, TransactionId};
+use crate::units::{BlockSize, Bytes, DeviceId, Percent, TransactionId};
 
 /// A pool as it was set up.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -138,6 +138,14 @@ impl Catalog {
         })
     }
 
+    /// Records, durably, that the base has this size from now on, and that the file system in it is still to follow.
+    pub fn begin_base_growth(&mut self, base: DeviceId, policy: &Policy) -> Result<(), CatalogError> {
+        let values = [json(policy).map_err(self.failed("write"))?];
+        self.begin_growth(base, policy.base_size, |transaction| {
+            transaction.execute("UPDATE pool SET policy = ?1", values).map(drop)
+        })
+    }
+
     /// What the last check of the metadata came to.
     pub fn metadata_check(&self) -> Result<Option<MetadataCheck>, CatalogError> {
         self.read(|connection| {
@@ -213,11 +221,14 @@ pub(super) fn transaction_id(row: &Row<'_>, column: &str) -> Result<TransactionI
     row.get::<_, i64>(column).map(|id| TransactionId(id.cast_unsigned()))
 }
 
-fn json(value: &impl Serialize) -> Result<String, rusqlite::Error> {
+pub(super) fn json(value: &impl Serialize) -> Result<String, rusqlite::Error> {
     serde_json::to_string(value).map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))
 }
 
-fn from_json<T: for<'a> Deserialize<'a>>(row: &Row<'_>, column: &str) -> Result<T, rusqlite::Error> {
+pub(super) fn from_json<T: for<'a> Deserialize<'a>>(
+    row: &Row<'_>,
+    column: &str,
+) -> Result<T, rusqlite::Error> {
     let text: String = row.get(column)?;
     serde_json::from_str(&text)
         .map_err(|error| rusqlite::Error::FromSqlConversionFailure(0, Type::Text, error.into()))

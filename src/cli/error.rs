@@ -12,7 +12,8 @@ use crate::boot::BootError;
 use crate::config::ConfigError;
 use crate::dm;
 use crate::image::{AddError, ImportError};
-use crate::pool::{NameRefused, PoolError};
+use crate::pool::{LabelRefused, NameRefused, PoolError};
+use crate::report::ListError;
 use crate::units::SizeError;
 
 /// An error of a command.
@@ -27,6 +28,12 @@ pub enum CliError {
     /// Of a name.
     #[error(transparent)]
     Name(#[from] NameRefused),
+    /// Of a label.
+    #[error(transparent)]
+    Label(#[from] LabelRefused),
+    /// Of what a list was asked.
+    #[error(transparent)]
+    List(#[from] ListError),
     /// Of a size.
     #[error(transparent)]
     Size(#[from] SizeError),
@@ -60,7 +67,7 @@ impl CliError {
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Config(_) | Self::Name(_) | Self::Size(_) => exit::USAGE,
+            Self::Config(_) | Self::Name(_) | Self::Label(_) | Self::List(_) | Self::Size(_) => exit::USAGE,
             Self::Pool(error)
             | Self::Image(AddError::Pool(error) | AddError::Import(ImportError::Store { error, .. })) => {
                 of_pool(error)
@@ -87,6 +94,9 @@ fn of_pool(error: &PoolError) -> u8 {
         | PoolError::InUse { .. }
         | PoolError::Mounted { .. }
         | PoolError::Covered(_)
+        | PoolError::Busy { .. }
+        | PoolError::MountedOtherwise { .. }
+        | PoolError::MountedReadOnly { .. }
         | PoolError::NameLingers(_)
         | PoolError::AttachedElsewhere { .. }
         | PoolError::Block(BlockError::InUse { .. }) => exit::BUSY,
@@ -110,6 +120,7 @@ fn of_pool(error: &PoolError) -> u8 {
         | PoolError::Block(BlockError::Ambiguous { .. } | BlockError::Replaced { .. }) => exit::REFUSED,
         PoolError::TooFull { .. } | PoolError::RanFull(_) | PoolError::IdsExhausted => exit::FULL,
         PoolError::TooSmall { .. }
+        | PoolError::NotSmaller { .. }
         | PoolError::Size(_)
         | PoolError::LessThanABlock { .. }
         | PoolError::SameDevice(_)

@@ -9,6 +9,7 @@ mod doctor;
 mod error;
 pub mod exit;
 mod image;
+mod listing;
 pub mod manual;
 mod output;
 mod progress;
@@ -66,7 +67,7 @@ enum Command {
     /// Images: import, list, remove.
     #[command(subcommand)]
     Image(image::Command),
-    /// Containers: create, list, activate, mount, remove.
+    /// Containers: create, list, inspect, activate, mount, rename, resize, remove.
     #[command(subcommand)]
     Container(container::Command),
     /// Settings: show.
@@ -79,10 +80,10 @@ enum Command {
     Completions(completions::Arguments),
     /// List images, as `image list` does.
     #[command(hide = true)]
-    Images(output::Format),
+    Images(listing::Listing),
     /// List containers, as `container list` does.
     #[command(hide = true)]
-    Ps(output::Format),
+    Ps(listing::Listing),
 }
 
 /// What a command works with.
@@ -152,8 +153,8 @@ impl Cli {
             Command::Container(command) => container::run(&context, command),
             Command::Config(command) => config::run(&context, &command),
             Command::Completions(arguments) => completions::run(&arguments),
-            Command::Images(format) => image::list(&context, format),
-            Command::Ps(format) => container::list(&context, format),
+            Command::Images(listing) => image::list(&context, &listing),
+            Command::Ps(listing) => container::list(&context, &listing),
         }?;
         Ok(exit::DONE)
     }

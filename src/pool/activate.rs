@@ -9,7 +9,6 @@ use crate::catalog::{Catalog, PoolRecord};
 use crate::dm::{
     self, Access, Feature, NewDevice, PoolStatus, Removal, Removed, Table, ThinPool, Uuid, Visibility,
 };
-use crate::fs::mounts_of;
 use crate::units::{DataBlocks, Percent};
 
 /// What an activation found and did.
@@ -42,6 +41,9 @@ impl Pool<'_> {
         let activated = self.activate_under_lock(checking)?;
         if activated != Activated::Unchangeable {
             self.reap()?;
+            if let Err(error) = self.finish_base_growth() {
+                tracing::warn!(pool = %self.name, %error, "the base's file system is smaller than its device");
+            }
         }
         Ok(activated)
     }
@@ -121,7 +123,7 @@ impl Pool<'_> {
                     tracing::debug!(pool = %self.name, %error, "waiting");
                     std::thread::sleep(BUSY_PAUSE);
                 }
-                done => return done,
+                done => return done.map_err(|error| self.explained(error)),
             }
         }
     }
@@ -170,12 +172,14 @@ impl Pool<'_> {
     /// Refuses when a device of the pool is mounted or open, and names the first such.
     pub(super) fn refuse_if_in_use(&self) -> Result<(), PoolError> {
         for info in self.nodes()? {
-            let at: Vec<_> = mounts_of(info.device)?.into_iter().map(|mount| mount.at).collect();
+            let at: Vec<_> = self.host.fs.mounts(info.device)?.into_iter().map(|mount| mount.at).collect();
             if !at.is_empty() {
                 return Err(PoolError::Mounted { what: info.name.to_string(), at });
             }
             if info.open_count > 0 {
-                return Err(PoolError::InUse { device: info.name, open_count: info.open_count });
+                // By whom is told when nobody tries again any more.
+                let by = Box::default();
+                return Err(PoolError::InUse { device: info.name, open_count: info.open_count, by });
             }
         }
         Ok(())

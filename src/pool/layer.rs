@@ -49,7 +49,8 @@ impl<'h> DraftStore<'h> {
         let thin = NewThin {
             kind: DeviceKind::Image,
             origin: Some(&origin),
-            size: origin.size,
+            // A layer below that is older than the base's growth is smaller: this one makes up for it.
+            size: origin.size.max(pool.record.policy.base_size),
             becomes: DeviceState::Draft,
         };
         let name = pool.name.clone();
@@ -61,6 +62,10 @@ impl<'h> DraftStore<'h> {
         let mut draft = Draft { pool, device, lock: Some(lock), mount: None };
         let info = draft.pool.activate_device(&draft.device, Use::Own)?;
         let filesystem = draft.pool.record.policy.filesystem;
+        if origin.growing || draft.device.size > origin.size {
+            let (node, size) = (info.device.kernel_node(), draft.device.size);
+            draft.pool.host.fs.grow(filesystem, &node, size, &MountOptions::disposable())?;
+        }
         draft.mount = Some(draft.pool.host.fs.mount_detached(
             filesystem,
             &info.device.kernel_node(),

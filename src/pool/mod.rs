@@ -2,12 +2,15 @@
 
 mod activate;
 mod backing;
+mod base;
 mod change;
 mod check;
 mod container;
 mod destroy;
 mod device;
 mod error;
+mod grow;
+mod holders;
 mod host;
 mod image;
 mod layer;
@@ -26,8 +29,13 @@ use std::time::Duration;
 
 pub use activate::{Activated, Deactivated};
 pub use check::Checking;
-pub use container::{ContainerStatus, NewContainer, NotActivated};
+pub use container::{
+    ContainerDetails, ContainerStatus, Label, LabelRefused, Labels, MountRequest, NewContainer, NewSize,
+    NotActivated, Renamed, Resized,
+};
 pub use error::{Difference, PoolError};
+pub use grow::Grown;
+pub use holders::Holders;
 pub use host::Host;
 pub use image::ImageStatus;
 pub use layer::{Draft, DraftStore};

@@ -5,6 +5,7 @@ mod age;
 mod docker;
 mod doctor;
 mod json;
+mod list;
 mod row;
 mod table;
 #[cfg(test)]
@@ -15,6 +16,7 @@ pub use age::age;
 pub use docker::docker_rows;
 pub use doctor::{FindingsJson, findings_text};
 pub use json::{StatusJson, json};
-pub use row::{Row, print_rows};
+pub use list::{Field, Filter, FilterKind, Form, List, ListError, Show, Template};
+pub use row::{Row, aligned, print_rows};
 pub use table::{Column, Table};
 pub use text::{lies_on, metadata_check, text, text_rows};

@@ -177,6 +177,11 @@ impl Twin {
         self.lock().faults.die_at(n);
     }
 
+    /// Something else that the caller does, where it may be killed as at an ioctl.
+    pub fn side_effect(&self) -> Result<(), Errno> {
+        self.lock().faults.change()
+    }
+
     /// A new process takes over from one that [`Twin::die_at`] killed.
     pub fn revive(&self) {
         self.lock().faults.revive();
