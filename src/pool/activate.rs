@@ -202,7 +202,7 @@ impl Pool<'_> {
     }
 
     /// The thin devices of the pool that are active, by their uuids: what the catalog knows of them doesn't matter.
-    fn nodes(&self) -> Result<Vec<dm::Info>, PoolError> {
+    pub(super) fn nodes(&self) -> Result<Vec<dm::Info>, PoolError> {
         let (prefix, own) = (Uuid::prefix_of(&self.record.uuid), Uuid::of_pool(&self.record.uuid));
         let mut nodes = Vec::new();
         for name in self.host.dm.list()? {
