@@ -8,7 +8,7 @@ use super::{Catalog, CatalogError, Durability, PoolFile};
 use crate::backing::Backing;
 use crate::fs::FileSystem;
 use crate::thin_tools::Checked;
-use crate::units::{BlockSize, Bytes, Percent, TransactionId};
+use crate::units::{BlockSize, Bytes, DeviceId, Percent, TransactionId};
 
 /// A pool as it was set up.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -137,6 +137,14 @@ impl Catalog {
             transaction.execute("UPDATE pool SET backing = ?1, policy = ?2", values).map(drop)
         })?;
         self.keep_pool_file()
+    }
+
+    /// Records, durably, that the base has this size from now on, and that the file system in it is still to follow.
+    pub fn begin_base_growth(&mut self, base: DeviceId, policy: &Policy) -> Result<(), CatalogError> {
+        let values = [json(policy).map_err(self.failed("write"))?];
+        self.begin_device_growth(base, policy.base_size, |transaction| {
+            transaction.execute("UPDATE pool SET policy = ?1", values).map(drop)
+        })
     }
 
     /// What the last check of the metadata came to.

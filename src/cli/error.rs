@@ -15,7 +15,8 @@ use crate::dm;
 use crate::image::{
     AddError, ChangeError, CommitError, ConfigError as ImageConfigError, ExportError, ImportError,
 };
-use crate::pool::{ExtendError, NameRefused, PoolError};
+use crate::pool::{ExtendError, LabelRefused, NameRefused, PoolError};
+use crate::report::ListError;
 use crate::units::SizeError;
 
 /// An error of a command.
@@ -30,6 +31,12 @@ pub enum CliError {
     /// Of a name.
     #[error(transparent)]
     Name(#[from] NameRefused),
+    /// Of a label.
+    #[error(transparent)]
+    Label(#[from] LabelRefused),
+    /// Of what a list was asked.
+    #[error(transparent)]
+    List(#[from] ListError),
     /// Of a size.
     #[error(transparent)]
     Size(#[from] SizeError),
@@ -48,9 +55,6 @@ pub enum CliError {
     /// Of an image's configuration.
     #[error(transparent)]
     ImageConfig(#[from] ImageConfigError),
-    /// Of a label.
-    #[error("'{0}' is no label: KEY=VALUE is expected")]
-    Label(String),
     /// Of device-mapper, before any pool was looked at.
     #[error(transparent)]
     Dm(#[from] dm::Error),
@@ -78,7 +82,12 @@ impl CliError {
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Config(_) | Self::Name(_) | Self::Size(_) | Self::Change(_) | Self::Label(_) => exit::USAGE,
+            Self::Config(_)
+            | Self::Name(_)
+            | Self::Size(_)
+            | Self::Change(_)
+            | Self::Label(_)
+            | Self::List(_) => exit::USAGE,
             Self::Pool(error)
             | Self::Commit(CommitError::Pool(error))
             | Self::Export(ExportError::Pool(error))
@@ -112,6 +121,9 @@ fn of_pool(error: &PoolError) -> u8 {
         | PoolError::InUse { .. }
         | PoolError::Mounted { .. }
         | PoolError::Covered(_)
+        | PoolError::Busy { .. }
+        | PoolError::MountedOtherwise { .. }
+        | PoolError::MountedReadOnly { .. }
         | PoolError::NameLingers(_)
         | PoolError::AttachedElsewhere { .. }
         | PoolError::Block(BlockError::InUse { .. }) => exit::BUSY,
@@ -144,6 +156,7 @@ fn of_pool(error: &PoolError) -> u8 {
         | PoolError::SnapshotsExhausted { .. } => exit::FULL,
         PoolError::TooSmall { .. }
         | PoolError::BackingUnknown(_)
+        | PoolError::NotSmaller { .. }
         | PoolError::Size(_)
         | PoolError::LessThanABlock { .. }
         | PoolError::SameDevice(_)

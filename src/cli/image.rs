@@ -11,12 +11,13 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use clap::Subcommand;
 use serde::Serialize;
 
+use super::listing::Listing;
 use super::progress::Bar;
 use super::{CliError, Context, output};
 use crate::catalog::Image;
 use crate::image::{self, Input};
 use crate::pool::{ImageName, ImageStatus, Pool};
-use crate::report::{Column, Table, age};
+use crate::report::{Field, Filter, FilterKind, List, Show, age};
 
 /// What to do with images.
 #[derive(Debug, Subcommand)]
@@ -37,8 +38,11 @@ pub(super) enum Command {
         format: output::Format,
     },
     /// List the images.
+    ///
+    /// Filters: name or reference (a part of it, or a pattern with * and ?), used (true or false: whether containers are made of
+    /// it).
     #[command(visible_alias = "ls")]
-    List(output::Format),
+    List(Listing),
     /// Tell all that is known of an image.
     Inspect(inspect::Arguments),
     /// Tell how an image was made, step by step, the last first.
@@ -77,7 +81,7 @@ pub(super) fn run(context: &Context, command: Command) -> Result<(), CliError> {
         Command::Import { name, source, reference, format } => {
             import(context, &name.parse()?, Input::from_argument(&source), reference, format)
         }
-        Command::List(format) => list(context, format),
+        Command::List(listing) => list(context, &listing),
         Command::Inspect(arguments) => inspect::run(context, &arguments),
         Command::History(arguments) => history::run(context, &arguments),
         Command::Tag { name, new } => {
@@ -125,39 +129,38 @@ fn import(
     output::line(format!("{name}: {layers}{reused}, {}", image.content))
 }
 
+/// What a list of images can tell.
+const IMAGES: List = List {
+    fields: &[
+        Field { key: "name", header: "NAME", show: Show::Plain, usual: true },
+        Field { key: "layers", header: "LAYERS", show: Show::Number, usual: true },
+        Field { key: "content_bytes", header: "SIZE", show: Show::Size, usual: true },
+        Field { key: "top_layer", header: "TOP LAYER", show: Show::Layer, usual: true },
+        Field { key: "parent", header: "PARENT", show: Show::Layer, usual: true },
+        Field { key: "containers", header: "CONTAINERS", show: Show::Count, usual: true },
+        Field { key: "imported_at", header: "IMPORTED", show: Show::Age, usual: true },
+        Field { key: "device_bytes", header: "DEVICE SIZE", show: Show::Size, usual: false },
+        Field { key: "device_id", header: "DEVICE ID", show: Show::Number, usual: false },
+    ],
+    aliases: &[
+        ("Repository", "name"),
+        ("ID", "top_layer"),
+        ("Size", "content_bytes"),
+        ("CreatedSince", "imported_at"),
+        ("Created", "imported_at"),
+    ],
+    filters: &[
+        Filter { key: "name", kind: FilterKind::Part("name") },
+        Filter { key: "reference", kind: FilterKind::Part("name") },
+        Filter { key: "used", kind: FilterKind::Any("containers") },
+    ],
+};
+
 /// `thinpool image list`
-pub(super) fn list(context: &Context, format: output::Format) -> Result<(), CliError> {
+pub(super) fn list(context: &Context, listing: &Listing) -> Result<(), CliError> {
     let host = context.host()?;
     let images = Pool::open(&host, &context.location())?.images()?;
-    if format.json {
-        return output::json(&images.iter().map(ImageJson::new).collect::<Vec<_>>());
-    }
-    let mut table = Table::new([
-        Column::left("NAME"),
-        Column::right("LAYERS"),
-        Column::right("SIZE"),
-        Column::left("TOP LAYER"),
-        Column::left("PARENT"),
-        Column::right("CONTAINERS"),
-        Column::left("IMPORTED"),
-    ]);
-    for ImageStatus { image, containers } in &images {
-        table.row([
-            image.name.clone(),
-            image.layers.to_string(),
-            image.content.to_string(),
-            short(&image.chain),
-            image.parent.as_deref().map_or_else(|| "base".to_owned(), short),
-            containers.len().to_string(),
-            since(image.created),
-        ]);
-    }
-    output::print(&table.to_string())
-}
-
-/// The first digits of a digest: enough for people.
-fn short(chain: &str) -> String {
-    chain.trim_start_matches("sha256:").chars().take(12).collect()
+    listing.print(&IMAGES, &images.iter().map(ImageJson::new).collect::<Vec<_>>())
 }
 
 /// How long ago something was, from seconds since 1970.

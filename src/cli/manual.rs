@@ -52,6 +52,10 @@ const EXAMPLES: &[(&str, &[Example])] = &[
                 "thinpool setup --datadev /dev/sdb1 --metadatadev /dev/sdc1 --wipe /dev/sdc1",
                 "A pool on two partitions, whatever is on the second.",
             ),
+            example(
+                "thinpool setup --base-size 20G",
+                "With a pool that is there: a larger base, for images that are imported from now on.",
+            ),
             example("thinpool setup --thinpooldev vg-pool", "A pool in an empty thin pool of LVM's."),
             example(
                 "thinpool setup --pool ci --loop-data-size 20G --base-size 4G --fs ext4",
@@ -162,7 +166,16 @@ const EXAMPLES: &[(&str, &[Example])] = &[
             ),
         ],
     ),
-    ("image list", &[example("thinpool image list --json", "All images, for programs.")]),
+    (
+        "image list",
+        &[
+            example("thinpool image list --json", "All images, for programs."),
+            example(
+                "thinpool image list --filter used=false --quiet",
+                "The names of those that no container needs.",
+            ),
+        ],
+    ),
     (
         "image inspect",
         &[example(
@@ -210,9 +223,28 @@ const EXAMPLES: &[(&str, &[Example])] = &[
                 "thinpool container create debian --name web1 --size 40G",
                 "A larger file system than the image's.",
             ),
+            example("thinpool container create debian --name db1 --label env=prod", "With a note on it."),
         ],
     ),
-    ("container list", &[example("thinpool container list", "All containers, and where they are mounted.")]),
+    (
+        "container list",
+        &[
+            example("thinpool container list", "All containers, and where they are mounted."),
+            example(
+                "thinpool container list --filter label=env=prod --filter mounted=true --quiet",
+                "The names of those that are mounted and have this label.",
+            ),
+            example("thinpool container list --format {{.Name}}\\t{{.Size}}", "Two columns, for a script."),
+            example("thinpool container list --columns name,labels,device", "These columns."),
+        ],
+    ),
+    (
+        "container inspect",
+        &[
+            example("thinpool container inspect web1", "Everything, and who keeps it busy."),
+            example("thinpool container inspect web1 db1 --format {{.uuid}}", "One value of each."),
+        ],
+    ),
     (
         "container activate",
         &[example(
@@ -229,6 +261,7 @@ const EXAMPLES: &[(&str, &[Example])] = &[
         &[
             example("thinpool container mount web1", "At a directory of the pool's, which is printed."),
             example("thinpool container mount web1 /mnt", "At /mnt."),
+            example("thinpool container mount web1 --read-only -o noatime", "So that nothing in it changes."),
         ],
     ),
     ("container unmount", &[example("thinpool container unmount web1", "From wherever it was mounted.")]),
@@ -249,7 +282,27 @@ const EXAMPLES: &[(&str, &[Example])] = &[
             ),
         ],
     ),
-    ("container remove", &[example("thinpool container remove web1 web2", "Both, with everything in them.")]),
+    (
+        "container rename",
+        &[example(
+            "thinpool container rename web1 web2",
+            "Its node is /dev/mapper/thinpool-web2 from now on.",
+        )],
+    ),
+    (
+        "container resize",
+        &[
+            example("thinpool container resize web1 40G", "To this size, while it is mounted or not."),
+            example("thinpool container resize web1 +10G", "So much larger than it is."),
+        ],
+    ),
+    (
+        "container remove",
+        &[
+            example("thinpool container remove web1 web2", "Both, with everything in them."),
+            example("thinpool container remove --force web1", "Also while it is mounted."),
+        ],
+    ),
     (
         "config show",
         &[

@@ -2,17 +2,16 @@
 
 mod activate;
 mod check;
-mod commit;
 mod completions;
 mod config;
 mod container;
 mod destroy;
-mod diff;
 mod doctor;
 mod error;
 pub mod exit;
 mod extend;
 mod image;
+mod listing;
 pub mod manual;
 mod output;
 mod progress;
@@ -73,7 +72,7 @@ enum Command {
     /// Images: import, list, inspect, history, tag, export, remove, prune.
     #[command(subcommand)]
     Image(image::Command),
-    /// Containers: create, list, activate, mount, diff, commit, remove.
+    /// Containers: create, list, inspect, activate, mount, rename, resize, diff, commit, remove.
     #[command(subcommand)]
     Container(container::Command),
     /// Settings: show.
@@ -91,10 +90,10 @@ enum Command {
     Completions(completions::Arguments),
     /// List images, as `image list` does.
     #[command(hide = true)]
-    Images(output::Format),
+    Images(listing::Listing),
     /// List containers, as `container list` does.
     #[command(hide = true)]
-    Ps(output::Format),
+    Ps(listing::Listing),
 }
 
 /// What a command works with.
@@ -167,8 +166,8 @@ impl Cli {
             Command::Container(command) => container::run(&context, command),
             Command::Config(command) => config::run(&context, &command),
             Command::Completions(arguments) => completions::run(&arguments),
-            Command::Images(format) => image::list(&context, format),
-            Command::Ps(format) => container::list(&context, format),
+            Command::Images(listing) => image::list(&context, &listing),
+            Command::Ps(listing) => container::list(&context, &listing),
         }?;
         Ok(exit::DONE)
     }

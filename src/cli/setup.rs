@@ -40,6 +40,11 @@ pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<u8, CliErr
         SetUp::Activated => {
             output::line(format!("The pool '{}' was set up already; it is active again.", pool.name()))
         }
+        SetUp::BaseGrown => output::line(format!(
+            "The pool '{}' was set up already; its base has {} now, and so have images that are imported from now on.",
+            pool.name(),
+            pool.record().policy.base_size
+        )),
         SetUp::Unchangeable => output::line(format!(
             "The pool '{}' was set up already; it is active, but can only be read: `thinpool status` tells why.",
             pool.name()

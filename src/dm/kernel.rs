@@ -9,8 +9,8 @@ use super::ioctl::{Ioctls, Notifying};
 use super::udev::{self, Cookie, UdevSync};
 use super::{
     Access, Cookies, DeviceMapper, DeviceNumber, Error, Info, Name, NewDevice, Operation, PoolMessage,
-    PoolStatus, Removal, Removed, SEMAPHORES, Semaphore, Table, ThinStatus, Version, Versions, Visibility,
-    library, node, semaphore,
+    PoolStatus, Removal, Removed, SEMAPHORES, Semaphore, Table, ThinStatus, Uuid, Version, Versions,
+    Visibility, library, node, semaphore,
 };
 use crate::units::Sectors;
 
@@ -40,9 +40,28 @@ impl Kernel {
         Ok(Self { dm, udev, udev_timeout })
     }
 
+    fn find_by(&self, id: &DevId<'_>) -> Result<Option<Info>, Error> {
+        let info = match self.dm.asking().device_info(id).map_err(told(Operation::Find, &id.to_string())) {
+            // How device-mapper says that there is no such device.
+            Err(error) if error.errno() == Some(Errno::ENXIO) => return Ok(None),
+            info => info?,
+        };
+        let (device, flags) = (info.device(), info.flags());
+        Ok(Some(Info {
+            name: Name::found(&info.name().map(ToString::to_string).unwrap_or_default()),
+            uuid: info.uuid().map(ToString::to_string),
+            device: DeviceNumber { major: device.major, minor: device.minor },
+            open_count: info.open_count().try_into().unwrap_or(0),
+            suspended: flags.contains(DmFlags::DM_SUSPEND),
+            read_only: flags.contains(DmFlags::DM_READONLY),
+            deferred_remove: flags.contains(DmFlags::DM_DEFERRED_REMOVE),
+            live: flags.contains(DmFlags::DM_ACTIVE_PRESENT),
+        }))
+    }
+
     /// Resumes a device, which also makes a table that was loaded live.
     fn resume_with(&self, name: &Name, visibility: Visibility, cookie: Option<Cookie>) -> Result<(), Error> {
-        self.notify(Notifying::Resume, name, 0, visibility, cookie)?;
+        self.notify(Notifying::Resume, name, visibility, cookie)?;
         let Some(info) = self.find(name)? else { return Ok(()) };
         match node::ensure(name, info.device) {
             Ok(made) => {
@@ -67,9 +86,8 @@ impl Kernel {
     /// Makes an ioctl that raises a uevent and waits for udev to answer it. Gives back the flags the kernel set.
     fn notify(
         &self,
-        what: Notifying,
+        what: Notifying<'_>,
         name: &Name,
-        flags: u32,
         visibility: Visibility,
         cookie: Option<Cookie>,
     ) -> Result<DmFlags, Error> {
@@ -77,9 +95,10 @@ impl Kernel {
             cookie.as_ref().map_or(udev::rule_flags(visibility), |cookie| cookie.event_nr(visibility));
         let operation = match what {
             Notifying::Resume => Operation::Resume,
-            Notifying::Remove => Operation::Remove,
+            Notifying::Remove(_) => Operation::Remove,
+            Notifying::Rename { .. } => Operation::Rename,
         };
-        let flags = self.dm.notify(what, name, flags, event_nr).map_err(|errno| Error::Refused {
+        let flags = self.dm.notify(what, name, event_nr).map_err(|errno| Error::Refused {
             operation,
             device: name.to_string(),
             errno,
@@ -96,11 +115,11 @@ impl Kernel {
     }
 
     /// Removes the device, waiting a moment for probes of udev's that hold it open.
-    fn try_remove(&self, name: &Name, flags: u32) -> Result<DmFlags, Error> {
+    fn try_remove(&self, name: &Name, flags: DmFlags) -> Result<DmFlags, Error> {
         let deadline = Instant::now() + BUSY_PATIENCE;
         loop {
             let cookie = self.cookie(Operation::Remove, name)?;
-            match self.notify(Notifying::Remove, name, flags, Visibility::Internal, cookie) {
+            match self.notify(Notifying::Remove(flags), name, Visibility::Internal, cookie) {
                 Err(error) if error.errno() == Some(Errno::EBUSY) && Instant::now() < deadline => {
                     std::thread::sleep(BUSY_PAUSE);
                 }
@@ -219,27 +238,12 @@ impl DeviceMapper for Kernel {
     }
 
     fn find(&self, name: &Name) -> Result<Option<Info>, Error> {
-        let info = match self
-            .dm
-            .asking()
-            .device_info(&id(name, Operation::Find)?)
-            .map_err(told(Operation::Find, name.as_str()))
-        {
-            // How device-mapper says that there is no such device.
-            Err(error) if error.errno() == Some(Errno::ENXIO) => return Ok(None),
-            info => info?,
-        };
-        let (device, flags) = (info.device(), info.flags());
-        Ok(Some(Info {
-            name: name.clone(),
-            uuid: info.uuid().map(ToString::to_string),
-            device: DeviceNumber { major: device.major, minor: device.minor },
-            open_count: info.open_count().try_into().unwrap_or(0),
-            suspended: flags.contains(DmFlags::DM_SUSPEND),
-            read_only: flags.contains(DmFlags::DM_READONLY),
-            deferred_remove: flags.contains(DmFlags::DM_DEFERRED_REMOVE),
-            live: flags.contains(DmFlags::DM_ACTIVE_PRESENT),
-        }))
+        self.find_by(&id(name, Operation::Find)?)
+    }
+
+    fn find_uuid(&self, uuid: &Uuid) -> Result<Option<Info>, Error> {
+        let uuid = DmUuid::new(uuid.as_str()).map_err(told(Operation::Find, uuid.as_str()))?;
+        self.find_by(&DevId::Uuid(uuid))
     }
 
     fn create(&self, new: &NewDevice<'_>) -> Result<Info, Error> {
@@ -272,19 +276,18 @@ impl DeviceMapper for Kernel {
         let access = self.access(name)?;
         let old = self.table(name)?;
         self.load(name, table, access)?;
-        if let Err(error) = self.suspend(name) {
-            self.clear(name);
-            return Err(error);
-        }
         let Err(error) = self.resume(name, visibility) else { return Ok(()) };
         // Two kinds of refusal: a table that reaches beyond a device below is dropped, and a second resume brings
         // the old one back. One that its target refuses to start (a pool smaller than its superblock says) is
         // live already and will never resume: only the old table, loaded once more, frees the device.
-        if self.resume(name, visibility).is_err()
-            && let Some(old) = old
-        {
-            self.load(name, &old, access)?;
-            self.resume(name, visibility)?;
+        if self.resume(name, visibility).is_err() {
+            match old {
+                Some(old) => {
+                    self.load(name, &old, access)?;
+                    self.resume(name, visibility)?;
+                }
+                None => self.clear(name),
+            }
         }
         Err(error)
     }
@@ -317,12 +320,22 @@ impl DeviceMapper for Kernel {
         node::ensure(name, info.device).map(drop).map_err(|error| self.node_error(name, "make", &error))
     }
 
+    fn rename(&self, name: &Name, to: &Name, visibility: Visibility) -> Result<(), Error> {
+        let cookie = self.cookie(Operation::Rename, name)?;
+        self.notify(Notifying::Rename { to }, name, visibility, cookie)?;
+        // udev has renamed the node, if it answered: what it left is mended here.
+        if let Some(info) = self.find(to)? {
+            node::ensure(to, info.device).map_err(|error| self.node_error(to, "make", &error))?;
+        }
+        node::forget(name).map_err(|error| self.node_error(name, "remove", &error))
+    }
+
     fn remove(&self, name: &Name, removal: Removal) -> Result<Removed, Error> {
         let flags = match removal {
             Removal::Now => DmFlags::empty(),
             Removal::Deferred => DmFlags::DM_DEFERRED_REMOVE,
         };
-        if self.try_remove(name, flags.bits())?.contains(DmFlags::DM_DEFERRED_REMOVE) {
+        if self.try_remove(name, flags)?.contains(DmFlags::DM_DEFERRED_REMOVE) {
             return Ok(Removed::WhenClosed);
         }
         node::forget(name).map_err(|error| self.node_error(name, "remove", &error))?;

@@ -51,11 +51,15 @@ pub trait DeviceMapper: Send + Sync {
     /// What the kernel knows of the device, or `None` if there is none of this name.
     fn find(&self, name: &Name) -> Result<Option<Info>, Error>;
 
+    /// The same by the device's uuid, whatever it is called.
+    fn find_uuid(&self, uuid: &Uuid) -> Result<Option<Info>, Error>;
+
     /// Makes a device and its node: create, load, resume, with udev's work awaited. A failure half-way leaves no
     /// device.
     fn create(&self, device: &NewDevice<'_>) -> Result<Info, Error>;
 
-    /// Gives a live device another table: load, suspend, resume. The device is live again also when this fails.
+    /// Gives a live device another table: load, and resume, which suspends the device itself for the swap. So no kill in
+    /// between leaves it suspended. The device is live again also when this fails.
     fn reload(&self, name: &Name, table: &Table, visibility: Visibility) -> Result<(), Error>;
 
     /// Stops the device's I/O, with what it holds flushed and a file system on it frozen. Use [`Suspended`],
@@ -68,6 +72,9 @@ pub trait DeviceMapper: Send + Sync {
     /// Makes a live device fit for use that an earlier process may have left otherwise: calls a deferred removal off,
     /// lets its I/O go on, makes its node.
     fn keep(&self, info: &Info, visibility: Visibility) -> Result<(), Error>;
+
+    /// Gives a device another name, and its node, also while it is in use: whoever has it open or mounted keeps it.
+    fn rename(&self, name: &Name, to: &Name, visibility: Visibility) -> Result<(), Error>;
 
     /// Takes a device away, and its node.
     fn remove(&self, name: &Name, removal: Removal) -> Result<Removed, Error>;

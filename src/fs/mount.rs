@@ -69,7 +69,7 @@ impl Detached {
         synced.map_err(|error| FsError::Sync { device: self.device, errno: errno(error) })
     }
 
-    /// Puts the mount at a directory, where everybody sees it.
+    /// Puts the mount at a directory, where everybody in this namespace sees it.
     #[allow(clippy::disallowed_methods, reason = "this is the step")]
     pub fn attach(self, at: &Path) -> Result<(), FsError> {
         let Some(mount) = self.mount else { return Ok(()) };
@@ -146,6 +146,6 @@ fn mount_error(kind: FileSystem, device: &Path, error: RustixErrno, log: String)
     FsError::Mount { device: device.to_owned(), kind, errno: errno(error), log }
 }
 
-fn errno(error: RustixErrno) -> Errno {
+pub(super) fn errno(error: RustixErrno) -> Errno {
     Errno::from_raw(error.raw_os_error())
 }

@@ -11,7 +11,6 @@ use crate::dm::{
     self, Access, Feature, NewDevice, PoolStatus, Removal, Removed, Superblock, Table, ThinPool, Uuid,
     Visibility,
 };
-use crate::fs::mounts_of;
 use crate::units::{DataBlocks, Percent};
 
 /// What an activation found and did.
@@ -44,6 +43,9 @@ impl Pool<'_> {
         let activated = self.activate_under_lock(checking)?;
         if activated != Activated::Unchangeable {
             self.reap()?;
+            if let Err(error) = self.finish_base_growth() {
+                tracing::warn!(pool = %self.name, %error, "the base's file system is smaller than its device");
+            }
         }
         Ok(activated)
     }
@@ -166,7 +168,7 @@ impl Pool<'_> {
                     tracing::debug!(pool = %self.name, %error, "waiting");
                     std::thread::sleep(BUSY_PAUSE);
                 }
-                done => return done,
+                done => return done.map_err(|error| self.explained(error)),
             }
         }
     }
@@ -218,12 +220,14 @@ impl Pool<'_> {
     /// Refuses when a device of the pool is mounted or open, and names the first such.
     pub(super) fn refuse_if_in_use(&self) -> Result<(), PoolError> {
         for info in self.nodes()? {
-            let at: Vec<_> = mounts_of(info.device)?.into_iter().map(|mount| mount.at).collect();
+            let at: Vec<_> = self.host.fs.mounts(info.device)?.into_iter().map(|mount| mount.at).collect();
             if !at.is_empty() {
                 return Err(PoolError::Mounted { what: info.name.to_string(), at });
             }
             if info.open_count > 0 {
-                return Err(PoolError::InUse { device: info.name, open_count: info.open_count });
+                // By whom is told when nobody tries again any more.
+                let by = Box::default();
+                return Err(PoolError::InUse { device: info.name, open_count: info.open_count, by });
             }
         }
         Ok(())
@@ -246,7 +250,7 @@ impl Pool<'_> {
     }
 
     /// The thin devices of the pool that are active, by their uuids: what the catalog knows of them doesn't matter.
-    fn nodes(&self) -> Result<Vec<dm::Info>, PoolError> {
+    pub(super) fn nodes(&self) -> Result<Vec<dm::Info>, PoolError> {
         let (prefix, own) = (Uuid::prefix_of(&self.record.uuid), Uuid::of_pool(&self.record.uuid));
         let mut nodes = Vec::new();
         for name in self.host.dm.list()? {

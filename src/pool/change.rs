@@ -90,6 +90,7 @@ impl Change<'_, '_> {
                 origin: new.origin.map(|origin| origin.id),
                 size: new.size,
                 created: now(),
+                growing: false,
             };
             let catalog = &mut self.pool.catalog;
             let intent = catalog
@@ -132,10 +133,8 @@ impl Change<'_, '_> {
     fn ask_for(&self, device: &Device, origin: Option<&Device>) -> Result<(), PoolError> {
         let Some(origin) = origin else { return Ok(self.message(PoolMessage::CreateThin(device.id))?) };
         let snap = PoolMessage::CreateSnap { device: device.id, origin: origin.id };
-        if self.pool.active_device(origin)?.is_none() {
-            return Ok(self.message(snap)?);
-        }
-        let suspended = Suspended::new(&*self.pool.host.dm, &origin.node, visibility(origin.kind))?;
+        let Some(active) = self.pool.active_device(origin)? else { return Ok(self.message(snap)?) };
+        let suspended = Suspended::new(&*self.pool.host.dm, &active.name, visibility(origin.kind))?;
         self.message(snap)?;
         Ok(suspended.resume()?)
     }

@@ -51,7 +51,7 @@ impl Location {
         };
         // What a half-made or half-destroyed pool has open is what its dead maker left: clearing waits for it.
         if pool.record.state == PoolState::Ready {
-            pool.refuse_if_in_use()?;
+            pool.refuse_if_in_use().map_err(|error| pool.explained(error))?;
         }
         pool.clear(abandon)?;
         remove_directory(&paths, life)
@@ -178,7 +178,7 @@ impl Pool<'_> {
                 Err(PoolError::Dm(error)) if error.errno() == Some(Errno::EBUSY) => {
                     if Instant::now() >= deadline {
                         // Names the device and who may have it.
-                        self.refuse_if_in_use()?;
+                        self.refuse_if_in_use().map_err(|error| self.explained(error))?;
                         return Err(error.into());
                     }
                 }

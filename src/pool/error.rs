@@ -8,6 +8,7 @@ use std::time::Duration;
 use nix::errno::Errno;
 use thiserror::Error;
 
+use super::Holders;
 use super::extend::ExtendError;
 use super::lock::LockError;
 use crate::backing::block::{BlockError, Identity, Obstacle};
@@ -424,12 +425,47 @@ pub enum PoolError {
     #[error("the container '{0}' is not mounted")]
     NotMounted(String),
     /// It is open.
-    #[error("{device} is in use: it is open {open_count} times; `lsblk` and `fuser -v {}` show by whom", .device.path().display())]
+    #[error("{} is in use{}", .device.path().display(), users(.by, *.open_count))]
     InUse {
         /// Which device.
         device: dm::Name,
         /// How often it is open.
         open_count: u32,
+        /// By whom, as far as was looked for.
+        by: Box<Holders>,
+    },
+    /// Its mount is in use.
+    #[error("{} can't be unmounted: {}", .at.display(), users_of_mount(.by))]
+    Busy {
+        /// The directory.
+        at: PathBuf,
+        /// By whom.
+        by: Box<Holders>,
+    },
+    /// It is mounted there, and perhaps not as it was asked for.
+    #[error("it is mounted at {} already, and how can't be changed while it is; unmount it first", .at.display())]
+    MountedOtherwise {
+        /// The directory.
+        at: PathBuf,
+    },
+    /// Its file system is mounted for reading only.
+    #[error("it is mounted read-only at {}, and so is its file system wherever else; unmount it first", .at.display())]
+    MountedReadOnly {
+        /// The directory.
+        at: PathBuf,
+    },
+    /// What exists can only become larger.
+    #[error(
+        "{name} has {has}, and {asked} is less: a device is only made larger, since what its file system has at its end would be \
+         lost"
+    )]
+    NotSmaller {
+        /// The container, or the base.
+        name: String,
+        /// Its size.
+        has: Bytes,
+        /// What was asked for.
+        asked: Bytes,
     },
     /// The new size is smaller than what there is.
     #[error("{asked} is less than the {image} of the image: a file system can't be made smaller here")]
@@ -525,7 +561,7 @@ impl PoolError {
     /// blkdeactivate takes away whatever it finds at shutdown) is found gone.
     pub(super) fn may_pass(&self) -> bool {
         match self {
-            Self::Mounted { .. } | Self::InUse { .. } => true,
+            Self::Mounted { .. } | Self::InUse { .. } | Self::Busy { .. } => true,
             Self::Dm(error) => matches!(error.errno(), Some(Errno::EBUSY | Errno::ENXIO)),
             _ => false,
         }
@@ -571,6 +607,25 @@ fn way_out(device: &Path, obstacles: &[Obstacle]) -> String {
         format!(". If nothing of that is needed, add --wipe {}", device.display())
     } else {
         String::new()
+    }
+}
+
+/// By whom a device is used, or how to look for them where nobody was found.
+fn users(by: &Holders, open_count: u32) -> String {
+    match (by.is_empty(), open_count) {
+        (false, _) => format!(": {by}"),
+        (true, 0) => String::new(),
+        (true, count) => format!(": it is open {count} times, by nobody that can be seen from here"),
+    }
+}
+
+/// Who keeps a mount from being unmounted: that it is mounted needs no telling.
+fn users_of_mount(by: &Holders) -> String {
+    let others = Holders { mounts: Vec::new(), ..by.clone() };
+    if others.is_empty() {
+        "it is in use, by nobody that can be seen from here; something may be mounted in it".to_owned()
+    } else {
+        others.to_string()
     }
 }
 

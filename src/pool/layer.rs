@@ -78,7 +78,8 @@ impl<'h> Draft<'h> {
         let thin = NewThin {
             kind: DeviceKind::Image,
             origin: Some(origin),
-            size: origin.size,
+            // A layer below that is older than the base's growth is smaller: this one makes up for it.
+            size: origin.size.max(pool.record.policy.base_size),
             becomes: DeviceState::Draft,
         };
         let name = pool.name.clone();
@@ -90,6 +91,10 @@ impl<'h> Draft<'h> {
         let mut draft = Self { pool, device, lock: Some(lock), mount: None };
         let info = draft.pool.activate_device(&draft.device, Use::Own)?;
         let (filesystem, node) = (draft.pool.record.policy.filesystem, info.device.kernel_node());
+        if origin.growing || draft.device.size > origin.size {
+            let size = draft.device.size;
+            draft.pool.host.fs.grow(filesystem, &node, size, &MountOptions::disposable())?;
+        }
         draft.mount = Some(draft.pool.host.fs.mount_detached(filesystem, &node, options)?);
         Ok(draft)
     }

@@ -2,6 +2,7 @@
 
 mod activate;
 mod backing;
+mod base;
 mod change;
 pub mod check;
 mod container;
@@ -9,6 +10,8 @@ mod destroy;
 mod device;
 mod error;
 pub mod extend;
+mod grow;
+mod holders;
 mod host;
 mod image;
 mod layer;
@@ -30,9 +33,14 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub use activate::{Activated, Deactivated};
-pub use container::{ContainerStatus, NewContainer, NotActivated};
+pub use container::{
+    ContainerDetails, ContainerStatus, Label, LabelRefused, Labels, MountRequest, NewContainer, NewSize,
+    NotActivated, Renamed, Resized,
+};
 pub use error::{Difference, PoolError};
 pub use extend::ExtendError;
+pub use grow::Grown;
+pub use holders::Holders;
 pub use host::Host;
 pub use image::{ImageDetails, ImageStatus, Pruned, Unused};
 pub use layer::{Draft, DraftStore};

@@ -6,12 +6,12 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, UNIX_EPOCH};
 
 use super::status::{
-    DeviceCounts, Discard, Figures, HostSupport, Known, KnownDevice, LiesOn, Live, LoopFile, LoopFiles, Mode,
-    Problem, State, Status,
+    DeviceCounts, Discard, Fate, Figures, HostSupport, Known, KnownDevice, LiesOn, Live, LoopFile, LoopFiles,
+    Mode, Problem, State, Status, Waiting,
 };
 use super::{Host, Location, Pool, PoolError};
 use crate::backing::{Backing, FileSpace, Part};
-use crate::catalog::{PoolRecord, PoolState};
+use crate::catalog::{DeviceState, PoolRecord, PoolState};
 use crate::dm::{self, DeviceNumber, PoolStatus, PoolUsage, Superblock, SuperblockError, Table};
 use crate::units::{Bytes, DataBlocks, TransactionId};
 
@@ -70,6 +70,12 @@ impl Pool<'_> {
             }
             State::Absent | State::HalfSetUp => {}
         }
+        if let Some(known) = &mut status.known {
+            match self.waiting() {
+                Ok(waiting) => known.waiting = waiting,
+                Err(error) => status.problems.push(Problem::StatusUnreadable { why: error.to_string() }),
+            }
+        }
         // A change that an earlier process made and could not write down is no mismatch: the next command does.
         if let (Some(known), Some(figures)) =
             (&mut status.known, status.live.as_ref().and_then(|live| live.figures.as_ref()))
@@ -102,10 +108,37 @@ impl Pool<'_> {
                 containers: counts.containers,
             },
             deferred_deleted: counts.deleted,
+            waiting: Vec::new(),
             deferred_removal: policy.deferred_removal,
             deferred_deletion: policy.deferred_deletion,
             metadata_check: self.catalog.metadata_check()?,
         })
+    }
+
+    /// Devices that wait for their last user: those that are deleted, and nodes that go when they are closed.
+    fn waiting(&self) -> Result<Vec<Waiting>, PoolError> {
+        let mut waiting = Vec::new();
+        for device in self.catalog.devices_in(DeviceState::Deleted)? {
+            waiting.push(Waiting {
+                device: device.node.to_string(),
+                device_id: Some(device.id.get()),
+                to_be: Fate::Deleted,
+                open_count: self.active_device(&device)?.map_or(0, |info| info.open_count),
+            });
+        }
+        for info in self.nodes()?.into_iter().filter(|info| info.deferred_remove) {
+            let device = self.catalog.device_by_node(&info.name)?;
+            if device.as_ref().is_some_and(|device| device.state == DeviceState::Deleted) {
+                continue;
+            }
+            waiting.push(Waiting {
+                device: info.name.to_string(),
+                device_id: device.map(|device| device.id.get()),
+                to_be: Fate::Removed,
+                open_count: info.open_count,
+            });
+        }
+        Ok(waiting)
     }
 
     fn live(&self) -> Result<Live, PoolError> {

@@ -7,6 +7,7 @@ mod docker;
 mod doctor;
 mod fields;
 mod json;
+mod list;
 mod row;
 mod table;
 #[cfg(test)]
@@ -19,6 +20,7 @@ pub use docker::docker_rows;
 pub use doctor::{FindingsJson, findings_text};
 pub use fields::fields;
 pub use json::{StatusJson, json};
-pub use row::{Row, print_rows};
+pub use list::{Field, Filter, FilterKind, Form, List, ListError, Show, Template, short};
+pub use row::{Row, aligned, print_rows};
 pub use table::{Column, Table};
 pub use text::{lies_on, metadata_check, text, text_rows};

@@ -9,12 +9,15 @@
 )]
 
 mod block;
+mod container_verbs;
 mod containers;
 mod devices;
 mod docs;
 mod doctor;
 mod images;
 mod lifecycle;
+mod lists;
+mod mounts;
 mod settings;
 mod status;
 mod support;

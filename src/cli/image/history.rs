@@ -3,10 +3,11 @@
 use clap::Args;
 use serde::Serialize;
 
-use super::{short, since};
+use super::since;
 use crate::cli::{CliError, Context, output};
 use crate::image::{ImageConfig, Step, history};
 use crate::pool::Pool;
+use crate::report::short;
 use crate::report::{Column, Table};
 
 /// As many characters of a command are shown, as by Docker.

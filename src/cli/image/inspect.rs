@@ -4,11 +4,12 @@ use clap::Args;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::{short, since};
+use super::since;
 use crate::catalog::{Device, Layer};
 use crate::cli::{CliError, Context, output};
 use crate::image::{Digest, ImageConfig};
 use crate::pool::{ImageDetails, Pool};
+use crate::report::short;
 use crate::report::{Column, Table, fields};
 
 /// Which image.

@@ -35,8 +35,16 @@ impl Pool<'_> {
             Orphans::Adopt => (DeviceState::Ready, Some((name.as_str(), UNKNOWN_IMAGE))),
             Orphans::Delete => (DeviceState::Deleted, None),
         };
-        let device =
-            Device { id, node, kind: DeviceKind::Container, state, origin: None, size, created: now() };
+        let device = Device {
+            id,
+            node,
+            kind: DeviceKind::Container,
+            state,
+            origin: None,
+            size,
+            created: now(),
+            growing: false,
+        };
         let _change = Lock::exclusive(&self.paths.change_lock(), self.patience)?;
         // One that has a record by now is no orphan any more.
         self.catalog.adopt(&device, made_at, container)?;
@@ -59,7 +67,16 @@ impl Pool<'_> {
             self.record.policy = policy;
         }
         let (kind, state) = (DeviceKind::Base, DeviceState::Ready);
-        let device = Device { id, node, kind, state, origin: None, size: measured.size, created: now() };
+        let device = Device {
+            id,
+            node,
+            kind,
+            state,
+            origin: None,
+            size: measured.size,
+            created: now(),
+            growing: false,
+        };
         self.catalog.adopt(&device, made_at, None)?;
         Ok(())
     }
@@ -73,7 +90,7 @@ impl Pool<'_> {
     ) -> Result<(), PoolError> {
         let (name, node) = self.free_name_for(id)?;
         let (kind, state) = (DeviceKind::Container, DeviceState::Ready);
-        let device = Device { id, node, kind, state, origin: None, size, created: now() };
+        let device = Device { id, node, kind, state, origin: None, size, created: now(), growing: false };
         let _change = Lock::exclusive(&self.paths.change_lock(), self.patience)?;
         self.catalog.adopt(&device, made_at, Some((name.as_str(), UNKNOWN_IMAGE)))?;
         Ok(())

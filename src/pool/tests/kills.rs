@@ -34,7 +34,7 @@ pub(super) fn killed_everywhere(
 }
 
 /// What any next command does.
-fn next_command(machine: &Machine, context: &str) {
+pub(super) fn next_command(machine: &Machine, context: &str) {
     let mut pool = machine.pool();
     pool.activate(Checking::AsNeeded).unwrap_or_else(|error| panic!("{context}: {error}"));
     pool.reap().unwrap_or_else(|error| panic!("{context}: {error}"));

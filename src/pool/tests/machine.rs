@@ -10,17 +10,19 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 use super::disks::Disks;
+use super::file_systems::PretendedFileSystems;
 use crate::backing::{Attached, LoopDevices, LoopError};
 use crate::catalog::{DeviceState, Policy};
-use crate::dm::{Access, DeviceNumber, Name, NewDevice, Table, ThinPool, Twin, Uuid, Visibility};
-use crate::fs::{Detached, FileSystem, FileSystems, FsError, Identified, MountOptions};
+use crate::dm::{Access, DeviceNumber, Linear, Name, NewDevice, Table, ThinPool, Twin, Uuid, Visibility};
+use crate::fs::FileSystem;
 use crate::pool::{
-    DraftStore, Host, ImageName, Location, NewContainer, Pool, PoolError, SetUp, Setup, Wanted,
+    Checking, DraftStore, Host, ImageName, Labels, Location, NewContainer, Pool, PoolError, SetUp, Setup,
+    Wanted,
 };
 use crate::thin_metadata::testing::Image;
 use crate::thin_metadata::{Blocks, MetadataError, MetadataReader, Place};
 use crate::thin_tools::{Checked, Depth, MetadataChecker, Outcome};
-use crate::units::{BlockSize, Bytes, DataBlocks, DeviceId, Percent};
+use crate::units::{BlockSize, Bytes, DataBlocks, DeviceId, Percent, Sectors};
 
 /// A machine with a directory of its own.
 pub(super) struct Machine {
@@ -29,6 +31,7 @@ pub(super) struct Machine {
     pub(super) location: Location,
     pub(super) disks: Arc<Disks>,
     pub(super) checker: Arc<Checker>,
+    pub(super) fs: Arc<PretendedFileSystems>,
     wanted: Wanted,
     /// Gone with the machine.
     #[allow(dead_code, reason = "held, not read")]
@@ -54,11 +57,12 @@ impl Machine {
             Arc::new(Loops { twin: Arc::clone(&twin), attached: Mutex::default(), strays: Mutex::default() });
         let disks = Arc::new(Disks::new(Arc::clone(&twin), directory.path()));
         let checker = Arc::new(Checker::default());
+        let fs = Arc::new(PretendedFileSystems::new(Arc::clone(&twin)));
         let host = Host {
             dm: twin.clone(),
             loops: loops.clone(),
             blocks: disks.clone(),
-            fs: Arc::new(NoFileSystems),
+            fs: fs.clone(),
             checker: checker.clone(),
             metadata: Arc::new(TwinMetadata {
                 twin: twin.clone(),
@@ -73,7 +77,7 @@ impl Machine {
             device_patience: Duration::ZERO,
         };
         let wanted = Wanted::LoopFiles(directory.path().join("root/test"));
-        Self { twin, host, location, disks, checker, wanted, directory, loops, somebody_elses: None }
+        Self { twin, host, location, disks, checker, fs, wanted, directory, loops, somebody_elses: None }
     }
 
     /// A machine with a pool and an image of two layers, `base`.
@@ -214,11 +218,11 @@ impl Machine {
 
     pub(super) fn create_of(&self, image: &str, name: &str, size: Option<Bytes>) -> Result<(), PoolError> {
         let (image, name) = (image.parse().expect("a name"), Some(name.parse().expect("a name")));
-        self.pool().create_container(&NewContainer { name, image, size }).map(drop)
+        self.pool().create_container(&NewContainer { name, image, size, labels: Labels::default() }).map(drop)
     }
 
     pub(super) fn remove(&self, name: &str) -> Result<(), PoolError> {
-        self.pool().remove_container(&name.parse().expect("a name"))
+        self.pool().remove_container(&name.parse().expect("a name"), false).map(drop)
     }
 
     pub(super) fn containers(&self) -> BTreeSet<String> {
@@ -226,11 +230,30 @@ impl Machine {
         all.into_iter().map(|status| status.container.name).collect()
     }
 
+    /// Makes the pool active again, if it isn't.
+    pub(super) fn activate(&self, context: &str) {
+        let activated = self.pool().activate(Checking::AsNeeded);
+        activated.unwrap_or_else(|error| panic!("{context}: {error}"));
+    }
+
+    /// A device of somebody else's.
+    pub(super) fn foreign_device(&self, name: &Name) {
+        let pool = self.host.dm.find(&self.pool().device).expect("asked").expect("active");
+        let table = Table::Linear(Linear { length: Sectors(8), device: pool.device, offset: Sectors(0) });
+        let uuid = Uuid::of_somebody_else("LVM-x");
+        let (access, visibility) = (Access::ReadWrite, Visibility::Internal);
+        self.host
+            .dm
+            .create(&NewDevice { name, uuid: &uuid, table: &table, access, visibility })
+            .expect("made");
+    }
+
     /// Takes the machine down and up again. What the kernel would find on the metadata device is what a reader of
     /// the file finds.
     pub(super) fn reboot(&self) {
         self.twin.reboot();
         self.boot_somebody_else();
+        self.fs.reboot();
         self.write_superblock();
     }
 
@@ -365,42 +388,5 @@ impl MetadataReader for TwinMetadata {
             Place::Path(path) => self.loops.device(path).unwrap_or_else(|| self.disks.number(path)),
         };
         Ok(Image::of_twin(&self.twin, number).boxed())
-    }
-}
-
-/// File systems that are always in order.
-struct NoFileSystems;
-
-impl FileSystems for NoFileSystems {
-    fn supported(&self) -> Vec<FileSystem> {
-        vec![FileSystem::Ext4]
-    }
-
-    fn make(&self, _: FileSystem, _: &Path, _: &[String]) -> Result<(), FsError> {
-        Ok(())
-    }
-
-    fn mount(&self, _: FileSystem, _: &Path, _: &Path, _: &MountOptions) -> Result<(), FsError> {
-        Ok(())
-    }
-
-    fn unmount(&self, _: &Path) -> Result<(), FsError> {
-        Ok(())
-    }
-
-    fn mount_detached(&self, _: FileSystem, _: &Path, _: &MountOptions) -> Result<Detached, FsError> {
-        Ok(Detached::pretended(PathBuf::from("/nonexistent")))
-    }
-
-    fn grow(&self, _: FileSystem, _: &Path, _: Bytes) -> Result<(), FsError> {
-        Ok(())
-    }
-
-    fn discard(&self, _: &Path, _: Bytes) -> Result<(), FsError> {
-        Ok(())
-    }
-
-    fn identify(&self, _: &Path) -> Result<Option<Identified>, FsError> {
-        Ok(Some(Identified { kind: FileSystem::Ext4, size: Bytes::mib(16) }))
     }
 }

@@ -1,12 +1,14 @@
 //! `thinpool container commit`
 
+use std::collections::BTreeMap;
+
 use clap::Args;
 
-use super::image::ImageJson;
-use super::progress::Bar;
-use super::{CliError, Context, output};
+use super::super::image::ImageJson;
+use super::super::progress::Bar;
+use super::super::{CliError, Context, output};
 use crate::image::{self, Commit, ConfigChange};
-use crate::pool::{Host, ImageStatus};
+use crate::pool::{Host, ImageStatus, Labels};
 
 pub(super) const ABOUT: &str = "\
 Make an image of a container, as it is at this moment.
@@ -18,7 +20,7 @@ given here.";
 
 /// Which container, and what is said of the image.
 #[derive(Debug, Args)]
-pub(super) struct Arguments {
+pub(in crate::cli) struct Arguments {
     /// The container.
     container: String,
     /// What the image is to be called.
@@ -41,11 +43,8 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(context: &Context, host: &Host, arguments: &Arguments) -> Result<(), CliError> {
-    let label = |label: &String| {
-        let pair = label.split_once('=').filter(|(key, _)| !key.is_empty());
-        pair.map(|(key, value)| (key.to_owned(), value.to_owned())).ok_or(CliError::Label(label.clone()))
-    };
-    let labels = arguments.label.iter().map(label).collect::<Result<Vec<_>, _>>()?;
+    let labels: BTreeMap<_, _> = Labels::parse(&arguments.label)?.into();
+    let labels: Vec<_> = labels.into_iter().collect();
     let changes = arguments.change.iter().map(|change| change.parse());
     let mut changes = changes.collect::<Result<Vec<ConfigChange>, _>>()?;
     changes.extend((!labels.is_empty()).then_some(ConfigChange::Label(labels)));

@@ -15,7 +15,7 @@ something in it was), D for what was deleted. The container may be in use: it is
 
 /// Which container.
 #[derive(Debug, Args)]
-pub(super) struct Arguments {
+pub(in crate::cli) struct Arguments {
     /// Which.
     name: String,
     #[command(flatten)]
