@@ -155,10 +155,24 @@ const THERE_AGAIN: &str = "
     assert_filled /srv/found
 ";
 
+/// A pool that was stopped stays so, whatever is written to its devices, and is back when they are.
+const STOPPED: &str = r#"
+    systemctl stop srv-made.mount srv-given.mount srv-found.mount thinpool@made.service thinpool@given.service
+    for device in "${nvme}data" "${scsi}meta" /dev/direct-lvm-made/data; do
+        dd if="$device" of="$device" bs=4096 count=1 conv=notrunc,fsync status=none
+    done
+    udevadm settle
+    for pool in made given; do
+        [ "$(systemctl is-active "thinpool@$pool.service")" = inactive ] || fail "the pool $pool was started by a write"
+    done
+    vgchange -q -an direct-lvm-made
+    vgchange -q -ay direct-lvm-made
+    timeout 60 bash -c 'until systemctl is-active thinpool@made.service; do sleep 0.2; done'
+"#;
+
 /// Wiping the devices and taking volumes away are events that udev's rules see; none of them starts a unit of a pool that is
 /// on its way out.
 const ALL_DESTROYED: &str = r#"
-    systemctl stop srv-made.mount srv-given.mount srv-found.mount
     since=$(date +'%Y-%m-%d %H:%M:%S')
     for pool in made given found; do
         systemctl stop "thinpool@$pool.service"
@@ -189,5 +203,5 @@ fn pools_on_disks_of_other_kinds_and_in_a_pool_of_somebody_elses_are_back_after_
     }
     machine.boot_well(&disks, &[DISKS, MADE_GIVEN_AND_FOUND].concat());
     let swapped = [Disk::Scsi("meta"), Disk::Nvme("data"), Disk::Scsi("parts"), Disk::Nvme("raw")];
-    machine.boot_well(&swapped, &[DISKS, THERE_AGAIN, ALL_DESTROYED].concat());
+    machine.boot_well(&swapped, &[DISKS, THERE_AGAIN, STOPPED, ALL_DESTROYED].concat());
 }
