@@ -88,9 +88,12 @@ fn a_thin_pool_that_its_owner_has_not_made_active_is_not_made_so_and_comes_back_
     assert!(machine.containers().contains("web"));
 }
 
+/// How somebody uses a pool, and what the refusal says of it.
+type Use = (fn(&Machine), &'static [&'static str]);
+
 #[test]
 fn a_thin_pool_of_somebody_elses_is_refused_saying_whose_it_is() {
-    let used: [(fn(&Machine), &[&str]); 6] = [
+    let used: [Use; 6] = [
         (|machine| add_device(machine, id(1), "vg-thin", "LVM-x"), &["vg-thin", "LVM's"]),
         (|machine| add_device(machine, id(1), "docker-8:1-42-base", ""), &["Docker's"]),
         (|machine| add_device(machine, id(1), "pool-snap-7", ""), &["containerd's"]),
