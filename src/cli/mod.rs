@@ -15,6 +15,7 @@ mod progress;
 mod settings;
 mod setup;
 mod status;
+mod usage;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -63,6 +64,10 @@ enum Command {
     Deactivate(activate::Deactivation),
     /// Remove a pool, with everything in it.
     Destroy(destroy::Arguments),
+    /// Tell who uses the pool's space: what each device has to itself, and what it shares.
+    Usage(output::Format),
+    /// Show the base, images and containers as a tree, with what each uses.
+    Tree(output::Format),
     /// Images: import, list, remove.
     #[command(subcommand)]
     Image(image::Command),
@@ -148,6 +153,8 @@ impl Cli {
             Command::Deactivate(how) => return activate::deactivate(&context, &how),
             Command::Doctor(format) => return doctor::run(&context, format),
             Command::Destroy(arguments) => destroy::run(&context, &arguments),
+            Command::Usage(format) => usage::usage(&context, format),
+            Command::Tree(format) => usage::tree(&context, format),
             Command::Image(command) => image::run(&context, command),
             Command::Container(command) => container::run(&context, command),
             Command::Config(command) => config::run(&context, &command),

@@ -8,6 +8,7 @@ mod container;
 mod destroy;
 mod device;
 mod error;
+mod family;
 mod host;
 mod image;
 mod layer;
@@ -21,6 +22,7 @@ mod setup;
 pub mod status;
 #[cfg(test)]
 mod tests;
+mod usage;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -29,6 +31,7 @@ pub use activate::{Activated, Deactivated};
 pub use check::Checking;
 pub use container::{ContainerStatus, NewContainer, NotActivated};
 pub use error::{Difference, PoolError};
+pub use family::{Member, Role};
 pub use host::Host;
 pub use image::ImageStatus;
 pub use layer::{Draft, DraftStore};
@@ -36,6 +39,7 @@ pub use lock::LockError;
 pub use names::{ContainerName, ImageName, NameRefused};
 pub use paths::Paths;
 pub use setup::{SetUp, Setup, Wanted};
+pub use usage::{Branch, DeviceShare, DeviceUsage, Usage};
 
 use crate::backing::Backing;
 use crate::catalog::{Catalog, PoolRecord, PoolState};

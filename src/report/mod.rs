@@ -10,6 +10,7 @@ mod table;
 #[cfg(test)]
 mod testing;
 mod text;
+mod usage;
 
 pub use age::age;
 pub use docker::docker_rows;
@@ -18,3 +19,4 @@ pub use json::{StatusJson, json};
 pub use row::{Row, print_rows};
 pub use table::{Column, Table};
 pub use text::{lies_on, metadata_check, text, text_rows};
+pub use usage::{Lines, TreeJson, UsageJson, tree_text, usage_text};

@@ -134,11 +134,6 @@ impl Image {
     pub(crate) fn boxed(&self) -> Box<dyn Blocks> {
         Box::new(self.clone())
     }
-
-    /// All of it, as a file has it.
-    pub(crate) fn bytes(&self) -> Vec<u8> {
-        self.blocks.concat()
-    }
 }
 
 /// Gives a node the checksum that fits it.

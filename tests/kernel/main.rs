@@ -21,3 +21,4 @@ mod support;
 mod tools;
 #[path = "../tree/mod.rs"]
 mod tree;
+mod usage;
