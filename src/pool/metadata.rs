@@ -91,7 +91,7 @@ impl Pool<'_> {
         match usage.held_metadata_root {
             None => {}
             Some(_) if self.is_left_by_us(usage) => {
-                dm.message(&self.device, &PoolMessage::ReleaseMetadataSnap)?
+                dm.message(&self.device, &PoolMessage::ReleaseMetadataSnap)?;
             }
             Some(_) => return Err(held()),
         }

@@ -20,8 +20,10 @@ mod tests;
 mod tree;
 mod usage;
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 pub use blocks::Blocks;
 pub use devices::ThinDevice;
@@ -30,7 +32,7 @@ pub use usage::{BlockUsage, Share};
 
 use self::blocks::{Buffer, FileBlocks};
 use crate::dm::{self, DeviceNumber, Superblock, SuperblockError};
-use crate::units::{DataBlocks, MetaBlocks};
+use crate::units::{DataBlocks, DeviceId, MetaBlocks};
 
 /// Opens a pool's metadata: a device or a file, or as a test wants it.
 pub trait MetadataReader: Send + Sync {
@@ -83,6 +85,8 @@ pub struct Metadata {
     data: dm::Blocks<DataBlocks>,
     /// A mapping that leads further is damaged.
     data_blocks: DataBlocks,
+    /// Where each device's mappings begin, once that was read.
+    roots: OnceLock<BTreeMap<DeviceId, MetaBlocks>>,
 }
 
 /// Each block of metadata that counts references to data counts those to as many data blocks as this: `struct disk_bitmap_header`
@@ -109,7 +113,7 @@ impl Metadata {
 
     fn new(blocks: Box<dyn Blocks>, superblock: Superblock, data: dm::Blocks<DataBlocks>) -> Self {
         let countable = DataBlocks(blocks.count().0.saturating_mul(COUNTED_BY_A_BLOCK));
-        Self { blocks, superblock, data, data_blocks: data.total.min(countable) }
+        Self { blocks, superblock, data, data_blocks: data.total.min(countable), roots: OnceLock::new() }
     }
 
     /// The superblock it was read from.

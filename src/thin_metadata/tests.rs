@@ -1,6 +1,8 @@
 //! Metadata as the kernel would lay it out, whole and damaged.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use proptest::prelude::*;
 
@@ -175,7 +177,7 @@ fn a_tree_that_is_not_even_or_leads_back_to_itself_is_never_counted() {
     let sound = Image::of(&three(), DATA, 84);
     let mut superblock = *read(&sound).expect("sound").superblock();
     let mut lead_to = |image: &mut Image, root: u64| {
-        superblock.mapping_root = MetaBlocks(image.tree(vec![(1, root.to_le_bytes().to_vec())], 8));
+        superblock.mapping_root = MetaBlocks(image.tree(&[(1, root.to_le_bytes().to_vec())], 8));
         image.blocks[0] = superblock.encode(MetaBlocks(0));
         match read(image).expect("sound").usage() {
             Err(MetadataError::Damaged { damage, .. }) => damage,
@@ -196,6 +198,46 @@ fn a_tree_that_is_not_even_or_leads_back_to_itself_is_never_counted() {
     let mut image = sound.clone();
     let far = image.node(node::LEAF, &[(1, pointer(DATA.0 << 24))], 8);
     assert!(matches!(lead_to(&mut image, far), Damage::DataBlock { .. }));
+}
+
+/// Counts what is read.
+struct Counting(Image, Arc<AtomicU64>);
+
+impl Blocks for Counting {
+    fn count(&self) -> MetaBlocks {
+        self.0.count()
+    }
+
+    fn read(&self, first: MetaBlocks, into: &mut [u8]) -> std::io::Result<()> {
+        self.1.fetch_add(into.len() as u64 / 4096, Ordering::Relaxed);
+        self.0.read(first, into)
+    }
+}
+
+#[test]
+fn thousands_of_devices_that_share_nearly_everything_are_read_as_one_and_not_each() {
+    const DEVICES: u32 = 2000;
+    let image = volume((0..840).map(|at| (at, at)));
+    let container = |number: u32| {
+        let mut container = image.clone();
+        container.mappings.insert(u64::from(number % 840), TwinMapping { block: u64::from(number), time: 1 });
+        (id(number), container)
+    };
+    let volumes: Volumes = (1000..1000 + DEVICES).map(container).collect();
+    let image = Image::of(&volumes, DATA, 84);
+    let (nodes, read) = (image.blocks.len() as u64, Arc::new(AtomicU64::new(0)));
+    let metadata = Metadata::at_rest(Box::new(Counting(image, Arc::clone(&read)))).expect("sound");
+    let usage = metadata.usage().expect("sound");
+    assert_eq!(usage.devices.len(), DEVICES as usize);
+    assert!(usage.devices.values().all(|share| share.exclusive == DataBlocks(1)));
+    let read = || read.swap(0, Ordering::Relaxed);
+    let took = read();
+    assert!(took < 2 * nodes, "{took} blocks were read of {nodes}");
+    for device in usage.devices.keys() {
+        metadata.mapped_end(*device).expect("sound");
+    }
+    let took = read();
+    assert!(took < 3 * u64::from(DEVICES), "{took} blocks were read for the ends of {DEVICES} devices");
 }
 
 proptest! {

@@ -45,7 +45,8 @@ impl BlockUsage {
 impl Metadata {
     /// Counts what each device has to itself. All mappings are read.
     pub fn usage(&self) -> Result<BlockUsage, MetadataError> {
-        let roots: Vec<(DeviceId, MetaBlocks)> = self.roots()?.into_iter().collect();
+        let roots: Vec<(DeviceId, MetaBlocks)> =
+            self.roots()?.iter().map(|(id, root)| (*id, *root)).collect();
         let blocks = self.blocks.as_ref();
         let mut forest = Forest::default();
         let mut data = Marks::new(self.data_blocks);

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use thinpool::dm::{
     Access, DeviceMapper, Feature, MetadataSnapshot, Name, PoolMessage, PoolStatus, PoolUsage, Removal,
-    Table, TwinVolume,
+    Table, ThinPool, TwinVolume,
 };
 use thinpool::thin_metadata::{Metadata, MetadataReader, Place, SystemMetadata};
 use thinpool::units::{DeviceId, MetaBlocks};
@@ -131,7 +131,7 @@ fn touch(name: &Name, from: u64, blocks: u64, step: usize) {
 
 #[test]
 fn who_has_what_is_counted_as_thin_ls_counts_it() {
-    const BLOCKS: u64 = 3000;
+    const BLOCKS: u64 = 2000;
     let bed = Bed::new();
     bed.data.resize(thinpool::units::Bytes::kib(64) * BLOCKS);
     let pool = bed.pool();
@@ -154,7 +154,7 @@ fn who_has_what_is_counted_as_thin_ls_counts_it() {
         assert_eq!(ours, theirs);
     };
     message(PoolMessage::CreateThin(id(1)));
-    active(1, &|name| touch(name, 0, 900, 1));
+    active(1, &|name| touch(name, 0, 600, 1));
     // A fixed sequence that looks like chance: snapshots of snapshots, writes near and far, deletions of what others share.
     let mut chance = 12345_u32;
     let mut next = |below: u32| {
@@ -162,11 +162,11 @@ fn who_has_what_is_counted_as_thin_ls_counts_it() {
         (chance >> 8) % below
     };
     let mut devices = vec![1];
-    for new in 2..14 {
+    for new in 2..9 {
         let origin = devices[next(u32::try_from(devices.len()).expect("few")) as usize];
         message(PoolMessage::CreateSnap { device: id(new), origin: id(origin) });
         devices.push(new);
-        let (from, blocks, step) = (u64::from(next(1000)), u64::from(next(150)), 1 + next(9) as usize);
+        let (from, blocks, step) = (u64::from(next(700)), u64::from(next(120)), 1 + next(9) as usize);
         active([new, origin][next(2) as usize], &|name| touch(name, from, blocks, step));
         if new % 3 == 0 {
             let gone = devices.swap_remove(next(u32::try_from(devices.len()).expect("few")) as usize);
