@@ -90,7 +90,12 @@ fn make(host: &Host, work: &Path, name: &str, containers: u32) -> Location {
     thinpool(&["image", "import", "empty", tree.to_str().unwrap()]);
     for container in 0..containers {
         let name = Some(format!("c{container}").parse().unwrap());
-        let new = NewContainer { name, image: "empty".parse().unwrap(), size: None, labels: thinpool::pool::Labels::default() };
+        let new = NewContainer {
+            name,
+            image: "empty".parse().unwrap(),
+            size: None,
+            labels: thinpool::pool::Labels::default(),
+        };
         open(host, &location).create_container(&new).unwrap();
     }
     rest(host, &location);

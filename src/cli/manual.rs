@@ -76,6 +76,14 @@ const EXAMPLES: &[(&str, &[Example])] = &[
         ],
     ),
     (
+        "usage",
+        &[
+            example("thinpool usage", "Who has most to itself, first: what would be free without it."),
+            example("thinpool usage --json", "The same in bytes, for programs."),
+        ],
+    ),
+    ("tree", &[example("thinpool tree", "What descends from what, and what each uses.")]),
+    (
         "activate",
         &[
             example("thinpool activate", "The pool is there again after a reboot."),

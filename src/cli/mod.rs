@@ -18,6 +18,7 @@ mod progress;
 mod settings;
 mod setup;
 mod status;
+mod usage;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -69,6 +70,10 @@ enum Command {
     Extend(extend::Arguments),
     /// Remove a pool, with everything in it.
     Destroy(destroy::Arguments),
+    /// Tell who uses the pool's space: what each device has to itself, and what it shares.
+    Usage(output::Format),
+    /// Show the base, images and containers as a tree, with what each uses.
+    Tree(output::Format),
     /// Images: import, list, inspect, history, tag, export, remove, prune.
     #[command(subcommand)]
     Image(image::Command),
@@ -162,6 +167,8 @@ impl Cli {
             Command::Doctor(format) => return doctor::run(&context, format),
             Command::Extend(arguments) => extend::run(&context, &arguments),
             Command::Destroy(arguments) => destroy::run(&context, &arguments),
+            Command::Usage(format) => usage::usage(&context, format),
+            Command::Tree(format) => usage::tree(&context, format),
             Command::Image(command) => image::run(&context, command),
             Command::Container(command) => container::run(&context, command),
             Command::Config(command) => config::run(&context, &command),

@@ -235,6 +235,8 @@ impl Pool<'_> {
 
     /// Removes every device-mapper device of the pool, itself last.
     pub(super) fn remove_nodes(&self, removal: Removal) -> Result<(), PoolError> {
+        // Who reads the metadata has its device open, and only a live pool lets go of a metadata snapshot.
+        let _unread = self.keep_readers_out()?;
         for info in self.nodes()? {
             self.host.dm.remove(&info.name, removal)?;
         }

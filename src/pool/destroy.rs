@@ -152,6 +152,7 @@ impl Pool<'_> {
         if from == to && known != to {
             return Ok(());
         }
+        self.release_left_snapshot()?;
         // At the id it was found with, this pool has acknowledged no device; only one of an intent may be there.
         let intent_only = from == to;
         for id in self.catalog.device_ids()? {
@@ -199,7 +200,7 @@ pub(super) fn remove_directory(paths: &Paths, life: Lock) -> Result<(), PoolErro
         for lock in locks {
             let lock = lock.map_err(io_error("list", &paths.locks()))?;
             let name = lock.file_name().into_string().unwrap_or_default();
-            if name == "import" || name.parse::<u32>().is_ok() {
+            if matches!(name.as_str(), "import" | "metadata") || name.parse::<u32>().is_ok() {
                 remove_if_there(&lock.path())?;
             }
         }
@@ -212,6 +213,7 @@ pub(super) fn remove_directory(paths: &Paths, life: Lock) -> Result<(), PoolErro
     remove_if_empty(&paths.locks())?;
     remove_if_empty(&paths.mounts())?;
     remove_if_there(&paths.change_lock())?;
+    remove_if_there(&paths.metadata_snapshot())?;
     life.remove()?;
     remove_if_empty(paths.directory())
 }

@@ -53,6 +53,14 @@ impl Pool<'_> {
         }
     }
 
+    /// Waits for who reads the metadata, and lets nobody begin to. A pool that is only half there may have no readers yet.
+    pub(super) fn keep_readers_out(&self) -> Result<Option<Lock>, PoolError> {
+        match Lock::exclusive(&self.paths.metadata_lock(), self.patience) {
+            Err(error) if error.is_not_found() => Ok(None),
+            lock => Ok(Some(lock?)),
+        }
+    }
+
     /// Lets go of a metadata snapshot that a process of ours left when it was killed.
     pub(super) fn release_left_snapshot(&self) -> Result<(), PoolError> {
         if !self.paths.metadata_snapshot().exists() {
@@ -97,7 +105,7 @@ impl Pool<'_> {
         match usage.held_metadata_root {
             None => {}
             Some(_) if self.is_left_by_us(usage) => {
-                dm.message(&self.device, &PoolMessage::ReleaseMetadataSnap)?
+                dm.message(&self.device, &PoolMessage::ReleaseMetadataSnap)?;
             }
             Some(_) => return Err(held()),
         }
@@ -135,7 +143,7 @@ impl Pool<'_> {
         };
         mark(marker, Some(root))?;
         let blocks = self.host.metadata.open(place)?;
-        Ok(read(&Metadata::snapshot(blocks, root, usage.data.total)?)?)
+        Ok(read(&Metadata::snapshot(blocks, root, usage.data)?)?)
     }
 
     /// The device with a live pool's metadata, as the kernel knows it.

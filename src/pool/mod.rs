@@ -10,6 +10,7 @@ mod destroy;
 mod device;
 mod error;
 pub mod extend;
+mod family;
 mod grow;
 mod holders;
 mod host;
@@ -28,6 +29,7 @@ mod setup;
 pub mod status;
 #[cfg(test)]
 mod tests;
+mod usage;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -39,6 +41,7 @@ pub use container::{
 };
 pub use error::{Difference, PoolError};
 pub use extend::ExtendError;
+pub use family::{Member, Role};
 pub use grow::Grown;
 pub use holders::Holders;
 pub use host::Host;
@@ -51,6 +54,7 @@ pub use paths::Paths;
 pub use reading::Reading;
 pub use repair::{Orphans, Rebuild, RebuildFrom, Rebuilt, Repaired};
 pub use setup::{SetUp, Setup, Wanted};
+pub use usage::{Branch, DeviceShare, DeviceUsage, Usage};
 
 use crate::backing::Backing;
 use crate::catalog::{Catalog, PoolFile, PoolRecord, PoolState};

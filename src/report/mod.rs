@@ -13,6 +13,7 @@ mod table;
 #[cfg(test)]
 mod testing;
 mod text;
+mod usage;
 
 pub use age::age;
 pub use check::{CheckJson, found_text, repaired_text};
@@ -24,3 +25,4 @@ pub use list::{Field, Filter, FilterKind, Form, List, ListError, Show, Template,
 pub use row::{Row, aligned, print_rows};
 pub use table::{Column, Table};
 pub use text::{lies_on, metadata_check, text, text_rows};
+pub use usage::{Lines, TreeJson, UsageJson, tree_text, usage_text};

@@ -57,7 +57,10 @@ impl Metadata {
     }
 
     /// Where the mappings of each device begin: the upper level of the tree of mappings.
-    pub(super) fn roots(&self) -> Result<BTreeMap<DeviceId, MetaBlocks>, MetadataError> {
+    pub(super) fn roots(&self) -> Result<&BTreeMap<DeviceId, MetaBlocks>, MetadataError> {
+        if let Some(roots) = self.roots.get() {
+            return Ok(roots);
+        }
         let mut roots = BTreeMap::new();
         let devices = Tree { root: self.superblock.mapping_root, value_size: POINTER };
         devices.each_leaf(self.blocks.as_ref(), |leaf| {
@@ -66,7 +69,7 @@ impl Metadata {
             }
             Ok(())
         })?;
-        Ok(roots)
+        Ok(self.roots.get_or_init(|| roots))
     }
 
     pub(super) fn mappings(&self, device: DeviceId) -> Result<Tree, MetadataError> {

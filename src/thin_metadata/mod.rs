@@ -9,24 +9,30 @@
 
 mod blocks;
 mod devices;
+mod differences;
 mod error;
 mod node;
+mod sweep;
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 mod tree;
+mod usage;
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 pub use blocks::Blocks;
 pub use devices::ThinDevice;
 pub use error::{Damage, MetadataError};
+pub use usage::{BlockUsage, Share};
 
 use self::blocks::{Buffer, FileBlocks};
-use crate::dm::{DeviceNumber, Superblock, SuperblockError};
-use crate::units::{DataBlocks, MetaBlocks};
+use crate::dm::{self, DeviceNumber, Superblock, SuperblockError};
+use crate::units::{DataBlocks, DeviceId, MetaBlocks};
 
 /// Opens a pool's metadata: a device or a file, or as a test wants it.
 pub trait MetadataReader: Send + Sync {
@@ -76,26 +82,38 @@ fn kernel_node(number: DeviceNumber) -> Result<PathBuf, MetadataError> {
 pub struct Metadata {
     blocks: Box<dyn Blocks>,
     superblock: Superblock,
+    data: dm::Blocks<DataBlocks>,
     /// A mapping that leads further is damaged.
     data_blocks: DataBlocks,
+    /// Where each device's mappings begin, once that was read.
+    roots: OnceLock<BTreeMap<DeviceId, MetaBlocks>>,
 }
+
+/// Each block of metadata that counts references to data counts those to as many data blocks as this: `struct disk_bitmap_header`
+/// and four of them a byte.
+const COUNTED_BY_A_BLOCK: u64 = (4096 - 16) * 4;
 
 impl Metadata {
     /// The metadata of a pool that nobody changes meanwhile: one that isn't active, or that can't write.
     pub fn at_rest(blocks: Box<dyn Blocks>) -> Result<Self, MetadataError> {
         let superblock = read_superblock(blocks.as_ref(), MetaBlocks(0))?;
-        Ok(Self { blocks, superblock, data_blocks: superblock.data.total })
+        Ok(Self::new(blocks, superblock, superblock.data))
     }
 
-    /// A live pool's metadata snapshot: where its superblock is, and how many data blocks the pool has, which that
-    /// superblock doesn't tell.
+    /// A live pool's metadata snapshot: where its superblock is, and the pool's data blocks, which that superblock doesn't
+    /// tell.
     pub fn snapshot(
         blocks: Box<dyn Blocks>,
         root: MetaBlocks,
-        data_blocks: DataBlocks,
+        data: dm::Blocks<DataBlocks>,
     ) -> Result<Self, MetadataError> {
         let superblock = read_superblock(blocks.as_ref(), root)?;
-        Ok(Self { blocks, superblock, data_blocks })
+        Ok(Self::new(blocks, superblock, data))
+    }
+
+    fn new(blocks: Box<dyn Blocks>, superblock: Superblock, data: dm::Blocks<DataBlocks>) -> Self {
+        let countable = DataBlocks(blocks.count().0.saturating_mul(COUNTED_BY_A_BLOCK));
+        Self { blocks, superblock, data, data_blocks: data.total.min(countable), roots: OnceLock::new() }
     }
 
     /// The superblock it was read from.
@@ -104,10 +122,10 @@ impl Metadata {
         &self.superblock
     }
 
-    /// How many data blocks the pool has.
+    /// How many data blocks the pool uses, and has.
     #[must_use]
-    pub fn data_blocks(&self) -> DataBlocks {
-        self.data_blocks
+    pub fn data(&self) -> dm::Blocks<DataBlocks> {
+        self.data
     }
 
     /// Whether its superblock still is what it was: each commit of the kernel's writes another one.

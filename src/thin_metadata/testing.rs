@@ -9,6 +9,9 @@ use super::node::{CHECKSUM_XOR, INNER, LEAF};
 use crate::dm::{self, DeviceNumber, Superblock, Twin, TwinVolume, checksum};
 use crate::units::{BlockSize, DataBlocks, DeviceId, MetaBlocks, TransactionId};
 
+/// A key and its value.
+type Entry = (u64, Vec<u8>);
+
 pub(crate) type Volumes = BTreeMap<DeviceId, TwinVolume>;
 
 /// Blocks in memory.
@@ -18,7 +21,7 @@ pub(crate) struct Image {
     /// How many entries a node gets at most: few make deep trees.
     fill: usize,
     /// What is there already is shared.
-    nodes: HashMap<(u32, Vec<(u64, Vec<u8>)>), u64>,
+    nodes: HashMap<(u32, Vec<Entry>), u64>,
 }
 
 impl Image {
@@ -42,7 +45,7 @@ impl Image {
         let Ok(real) = Superblock::read(&image.blocks[0][..]) else { return image };
         let mut place = |volumes: &Volumes, held_root, at: MetaBlocks| {
             let Superblock { mapping_root, details_root, .. } = image.add(volumes, real.data.total);
-            let superblock = Superblock { mapping_root, details_root, held_root, ..real };
+            let superblock = Superblock { held_root, mapping_root, details_root, ..real };
             image.blocks[usize::try_from(at.0).expect("small")] = superblock.encode(at);
         };
         place(&twin.volumes(metadata), real.held_root, MetaBlocks(0));
@@ -59,7 +62,7 @@ impl Image {
             let mappings = volume.mappings.iter();
             let packed =
                 mappings.map(|(at, to)| (*at, (to.block << 24 | u64::from(to.time)).to_le_bytes().to_vec()));
-            let root = self.tree(packed.collect(), 8);
+            let root = self.tree(&packed.collect::<Vec<_>>(), 8);
             let id = u64::from(id.get());
             roots.push((id, root.to_le_bytes().to_vec()));
             let numbers = [volume.mappings.len() as u64, volume.transaction_id.0];
@@ -77,37 +80,37 @@ impl Image {
             metadata_used: MetaBlocks(self.blocks.len() as u64),
             data: dm::Blocks { used: DataBlocks(used.len() as u64), total: data },
             held_root: None,
-            mapping_root: MetaBlocks(self.tree(roots, 8)),
-            details_root: MetaBlocks(self.tree(details, 24)),
+            mapping_root: MetaBlocks(self.tree(&roots, 8)),
+            details_root: MetaBlocks(self.tree(&details, 24)),
         }
     }
 
     /// A tree of these entries, and its root.
-    pub(crate) fn tree(&mut self, entries: Vec<(u64, Vec<u8>)>, value_size: u32) -> u64 {
+    pub(crate) fn tree(&mut self, entries: &[Entry], value_size: u32) -> u64 {
         let mut level = self.level(LEAF, entries, value_size);
         while level.len() > 1 {
             let entries = level.into_iter().map(|(key, block)| (key, block.to_le_bytes().to_vec()));
-            level = self.level(INNER, entries.collect(), 8);
+            level = self.level(INNER, &entries.collect::<Vec<_>>(), 8);
         }
         level[0].1
     }
 
-    fn level(&mut self, kind: u32, entries: Vec<(u64, Vec<u8>)>, value_size: u32) -> Vec<(u64, u64)> {
+    fn level(&mut self, kind: u32, entries: &[Entry], value_size: u32) -> Vec<(u64, u64)> {
         if entries.is_empty() {
             return vec![(0, self.node(kind, &[], value_size))];
         }
         // Where a node ends depends on the keys alone, so that devices with the same mappings share it.
         let span = self.fill as u64;
-        let same = |one: &(u64, Vec<u8>), other: &(u64, Vec<u8>)| match (kind, value_size) {
+        let same = |one: &Entry, other: &Entry| match (kind, value_size) {
             (LEAF, 8) => one.0 / span == other.0 / span,
             _ => true,
         };
         let chunks = entries.chunk_by(same).flat_map(|chunk| chunk.chunks(self.fill)).map(<[_]>::to_vec);
-        let chunks: Vec<Vec<(u64, Vec<u8>)>> = chunks.collect();
+        let chunks: Vec<Vec<Entry>> = chunks.collect();
         chunks.into_iter().map(|chunk| (chunk[0].0, self.node(kind, &chunk, value_size))).collect()
     }
 
-    pub(crate) fn node(&mut self, kind: u32, entries: &[(u64, Vec<u8>)], value_size: u32) -> u64 {
+    pub(crate) fn node(&mut self, kind: u32, entries: &[Entry], value_size: u32) -> u64 {
         let shared = (kind | value_size << 8, entries.to_vec());
         if let Some(block) = self.nodes.get(&shared) {
             return *block;
@@ -133,11 +136,6 @@ impl Image {
 
     pub(crate) fn boxed(&self) -> Box<dyn Blocks> {
         Box::new(self.clone())
-    }
-
-    /// All of it, as a file has it.
-    pub(crate) fn bytes(&self) -> Vec<u8> {
-        self.blocks.concat()
     }
 }
 

@@ -48,14 +48,27 @@ impl Tree {
     /// The highest key, or none in an empty tree.
     pub(super) fn last_key(self, blocks: &dyn Blocks) -> Result<Option<u64>, MetadataError> {
         let (mut block, mut keys, mut buffer) = (self.root, Keys::ALL, Buffer::of_blocks(1));
-        for level in 1.. {
+        for level in 1..=DEEPEST {
             let node = self.read(blocks, block, keys, level, &mut buffer)?;
             match node.children(&keys).pop() {
                 Some(last) if !node.is_leaf => (block, keys) = last,
                 _ => return Ok(node.keys().next_back()),
             }
         }
-        Ok(None)
+        Err(Damage::Deep(DEEPEST + 1).of(block))
+    }
+
+    /// How many levels are above the leaves.
+    pub(super) fn height(self, blocks: &dyn Blocks) -> Result<u32, MetadataError> {
+        let (mut block, mut keys, mut buffer) = (self.root, Keys::ALL, Buffer::of_blocks(1));
+        for level in 1..=DEEPEST {
+            let node = self.read(blocks, block, keys, level, &mut buffer)?;
+            match node.children(&keys).first() {
+                Some(first) if !node.is_leaf => (block, keys) = *first,
+                _ => return Ok(level - 1),
+            }
+        }
+        Err(Damage::Deep(DEEPEST + 1).of(block))
     }
 
     fn read<'b>(

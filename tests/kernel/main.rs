@@ -24,3 +24,4 @@ mod support;
 mod tools;
 #[path = "../tree/mod.rs"]
 mod tree;
+mod usage;

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use super::machine::Machine;
 use crate::dm::{Injection, Name, PoolMessage, PoolStatus};
-use crate::pool::{Checking, PoolError};
-use crate::units::{DeviceId, MetaBlocks};
+use crate::pool::{Checking, PoolError, Role};
+use crate::units::{Bytes, DeviceId, MetaBlocks, Sectors};
 
 fn pool_device() -> Name {
     Name::new("test-pool").expect("a name")
@@ -108,4 +108,42 @@ fn a_commit_that_failed_is_not_read_as_if_it_had_succeeded() {
     machine.twin.inject(&pool_device(), Injection::NextCommitFails).expect("active");
     assert!(matches!(read(&machine), Err(PoolError::NotCommitted(_))));
     read(&machine).expect("as it was before");
+}
+
+#[test]
+fn every_device_is_told_by_its_name_with_what_it_has_to_itself() {
+    let machine = Machine::with_image();
+    let name = machine.create_of("one", "web", None).and_then(|()| {
+        machine.pool().activate_container(&"web".parse().expect("a name"))?;
+        Ok(Name::new("test-web").expect("a name"))
+    });
+    machine.twin.write(&name.expect("active"), Sectors(0), Sectors(128 * 3)).expect("room");
+    let unknown = PoolMessage::CreateThin(77_u32.try_into().expect("24 bits"));
+    machine.host.dm.message(&pool_device(), &unknown).expect("new");
+    let usage = machine.pool().space_usage().expect("counted");
+    let told: Vec<_> =
+        usage.devices.iter().map(|device| (device.member.label(), device.share.exclusive)).collect();
+    let expected = [("web", 192), ("base", 0), ("layer of one", 0), ("one", 0), ("device 77", 0)];
+    assert_eq!(told, expected.map(|(name, kib)| (name.to_owned(), Bytes::kib(kib))));
+    assert_eq!((usage.used, usage.of_nobody()), (Bytes::kib(192), Bytes(0)));
+    let (branches, why) = machine.pool().family_tree().expect("drawn");
+    assert!(why.is_none());
+    let drawn: Vec<_> = branches.iter().map(|branch| (branch.member.role, branch.depth)).collect();
+    let line = [Role::Base, Role::Layer, Role::Image, Role::Container].into_iter().zip(0..);
+    assert_eq!(drawn, line.chain([(Role::Unknown, 0)]).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_pool_is_not_taken_down_under_a_reader() {
+    let mut machine = Machine::with_image();
+    machine.location.patience = std::time::Duration::ZERO;
+    let machine = machine;
+    machine
+        .pool()
+        .read_metadata(|_| {
+            assert!(matches!(machine.pool().deactivate(), Err(PoolError::Lock(_))));
+            Ok(())
+        })
+        .expect("read");
+    machine.pool().deactivate().expect("nobody reads any more");
 }
