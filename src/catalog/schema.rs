@@ -154,6 +154,9 @@ mod tests {
             one INTEGER PRIMARY KEY CHECK (one = 1), uuid TEXT NOT NULL, state TEXT NOT NULL,
             transaction_id INTEGER NOT NULL, created INTEGER NOT NULL, files TEXT NOT NULL, file_ids TEXT,
             policy TEXT NOT NULL) STRICT;
+        CREATE TABLE device (
+            id INTEGER PRIMARY KEY, node TEXT NOT NULL UNIQUE, kind TEXT NOT NULL, state TEXT NOT NULL, origin INTEGER,
+            size INTEGER NOT NULL, created INTEGER NOT NULL) STRICT;
         CREATE TABLE container (
             name TEXT PRIMARY KEY, device INTEGER NOT NULL UNIQUE, image TEXT NOT NULL,
             created INTEGER NOT NULL) STRICT, WITHOUT ROWID;

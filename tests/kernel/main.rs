@@ -9,6 +9,7 @@
 )]
 
 mod block;
+mod check;
 mod containers;
 mod devices;
 mod docs;
