@@ -31,6 +31,9 @@ pub trait LoopDevices: Send + Sync {
 
     /// Every loop device that a file is attached to: nothing in the kernel keeps it to one.
     fn find_all(&self, file: &Path) -> Result<Vec<DeviceNumber>, LoopError>;
+
+    /// Gives a loop device that is in use the length that its file has by now.
+    fn adopt_length(&self, device: DeviceNumber) -> Result<(), LoopError>;
 }
 
 /// A block device that a table can name. Of a loop device, the kernel detaches the file as soon as this and every other
@@ -76,6 +79,14 @@ pub enum LoopError {
         /// Why.
         errno: Errno,
     },
+    /// The kernel refused to look at the file's length.
+    #[error("{device} can't be given the length of its file: {errno}")]
+    Length {
+        /// Which loop device.
+        device: PathBuf,
+        /// Why.
+        errno: Errno,
+    },
     /// Every free loop device was taken by somebody else first.
     #[error(
         "every one of {0} free loop devices was taken by another process before {1} could be attached; try again"
@@ -90,6 +101,7 @@ pub enum LoopError {
 #[derive(Debug, Clone, Copy, Default)]
 pub struct SystemLoops;
 
+const LOOP_SET_CAPACITY: libc::Ioctl = 0x4C07;
 const LOOP_CTL_GET_FREE: libc::Ioctl = 0x4C82;
 const LOOP_CONFIGURE: libc::Ioctl = 0x4C0A;
 const LO_FLAGS_AUTOCLEAR: u32 = 4;
@@ -141,7 +153,10 @@ impl LoopDevices for SystemLoops {
                 free_loop_device(&control).map_err(LoopError::Control)?
             ));
             let device = open(&path)?;
-            match configure_preferring_direct_io(&device, &backing, file) {
+            let attached = steps::around(format_args!("attach {}", file.display()), || {
+                configure_preferring_direct_io(&device, &backing, file)
+            });
+            match attached {
                 Ok(()) => {
                     let number = DeviceNumber::of(&path).map_err(LoopError::Control)?;
                     return Ok(Attached { device: number, path, _open: Some(device) });
@@ -171,6 +186,19 @@ impl LoopDevices for SystemLoops {
             }
         }
         Ok(devices)
+    }
+
+    fn adopt_length(&self, device: DeviceNumber) -> Result<(), LoopError> {
+        // Whatever its minor number, its name is the kernel's to know.
+        let folder = PathBuf::from(format!("/sys/dev/block/{device}"));
+        let name = folder.canonicalize().map_err(LoopError::List)?;
+        let path = Path::new("/dev").join(name.file_name().unwrap_or_default());
+        let open = OpenOptions::new().read(true).custom_flags(libc::O_CLOEXEC).open(&path);
+        let open = open.map_err(|source| LoopError::Open { path: path.clone(), source })?;
+        // SAFETY: LOOP_SET_CAPACITY takes no argument.
+        Errno::result(unsafe { libc::ioctl(open.as_raw_fd(), LOOP_SET_CAPACITY) })
+            .map(drop)
+            .map_err(|errno| LoopError::Length { device: path, errno })
     }
 }
 

@@ -8,6 +8,7 @@
 mod containers;
 mod devices;
 mod error;
+mod growth;
 mod images;
 mod intent;
 mod pool;
@@ -26,6 +27,7 @@ use self::schema::Found;
 pub use containers::Container;
 pub use devices::{Counts, Device, DeviceKind, DeviceState};
 pub use error::CatalogError;
+pub use growth::PoolGrowth;
 pub use images::{Image, Layer};
 pub use intent::{Action, Intent};
 pub use pool::{Clock, MetadataCheck, Policy, PoolRecord, PoolState};
@@ -57,8 +59,8 @@ pub enum Durability {
 impl Catalog {
     /// Makes a new catalog, or opens one that a killed setup left.
     pub fn create(path: &Path) -> Result<Self, CatalogError> {
-        let mut catalog =
-            Self::open_with(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE)?;
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE;
+        let mut catalog = steps::around(format_args!("create the catalog"), || Self::open_with(path, flags))?;
         catalog.change(Durability::Synced, schema::create)?;
         Ok(catalog)
     }
@@ -85,6 +87,7 @@ impl Catalog {
         }
     }
 
+    #[allow(clippy::disallowed_methods, reason = "creating one is the step of the only caller that does")]
     fn open_with(path: &Path, flags: OpenFlags) -> Result<Self, CatalogError> {
         let failed = |source| CatalogError::of_sqlite(path, "open", source);
         let connection =
@@ -110,6 +113,7 @@ impl Catalog {
     }
 
     /// Makes a change as a whole, or not at all if it comes to nothing.
+    #[allow(clippy::disallowed_methods, reason = "this is the step")]
     fn change_if<T>(
         &mut self,
         durability: Durability,
@@ -127,7 +131,7 @@ impl Catalog {
         let value = change(&transaction).map_err(failed)?;
         // Dropped uncommitted, a transaction is rolled back.
         if value.is_some() {
-            transaction.commit().map_err(failed)?;
+            steps::around(format_args!("commit, {durability:?}"), || transaction.commit()).map_err(failed)?;
         }
         Ok(value)
     }
@@ -148,7 +152,9 @@ impl Catalog {
     /// Folds the write-ahead log back into the file, so that the file alone is the whole catalog: for a backup, and
     /// before the two are removed one after the other.
     pub fn fold(&self) -> Result<(), CatalogError> {
-        self.read(|connection| connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())))
+        steps::around(format_args!("fold the catalog's log"), || {
+            self.read(|connection| connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())))
+        })
     }
 
     /// The catalog's file and the two that SQLite keeps beside it, in the order in which they may be removed: SQLite

@@ -267,11 +267,14 @@ pub(super) fn transaction_id(row: &Row<'_>, column: &str) -> Result<TransactionI
     row.get::<_, i64>(column).map(|id| TransactionId(id.cast_unsigned()))
 }
 
-fn json(value: &impl Serialize) -> Result<String, rusqlite::Error> {
+pub(super) fn json(value: &impl Serialize) -> Result<String, rusqlite::Error> {
     serde_json::to_string(value).map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))
 }
 
-fn from_json<T: for<'a> Deserialize<'a>>(row: &Row<'_>, column: &str) -> Result<T, rusqlite::Error> {
+pub(super) fn from_json<T: for<'a> Deserialize<'a>>(
+    row: &Row<'_>,
+    column: &str,
+) -> Result<T, rusqlite::Error> {
     let text: String = row.get(column)?;
     serde_json::from_str(&text)
         .map_err(|error| rusqlite::Error::FromSqlConversionFailure(0, Type::Text, error.into()))

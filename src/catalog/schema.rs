@@ -19,6 +19,7 @@ const TABLES: &str = "
         policy          TEXT NOT NULL,
         clean           INTEGER NOT NULL DEFAULT 0,
         checked         TEXT,
+        growth          TEXT,
         clock           TEXT
     ) STRICT;
     CREATE TABLE device (
@@ -84,7 +85,7 @@ const FROM_1: &str = "
     ALTER TABLE container ADD COLUMN active INTEGER NOT NULL DEFAULT 0;
 ";
 
-/// From layout 2, in which containers had no labels and every record was taken for good.
+/// From layout 2, in which containers had no labels, every record was taken for good, and pools didn't grow.
 const FROM_2: &str = "
     ALTER TABLE pool ADD COLUMN clock TEXT;
     ALTER TABLE device ADD COLUMN made_at INTEGER;
@@ -92,6 +93,7 @@ const FROM_2: &str = "
     CREATE TABLE quarantine (
         number INTEGER PRIMARY KEY, what TEXT NOT NULL, record TEXT NOT NULL, why TEXT NOT NULL,
         since INTEGER NOT NULL) STRICT;
+    ALTER TABLE pool ADD COLUMN growth TEXT;
 ";
 
 /// What leads from each older layout to the next.

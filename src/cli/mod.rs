@@ -2,13 +2,16 @@
 
 mod activate;
 mod check;
+mod commit;
 mod completions;
 mod config;
 mod container;
 mod destroy;
+mod diff;
 mod doctor;
 mod error;
 pub mod exit;
+mod extend;
 mod image;
 pub mod manual;
 mod output;
@@ -62,12 +65,15 @@ enum Command {
     Activate(activate::Activation),
     /// Make a pool inactive; nothing in it is lost.
     Deactivate(activate::Deactivation),
+    /// Make a pool larger while it is in use.
+    #[command(long_about = extend::about())]
+    Extend(extend::Arguments),
     /// Remove a pool, with everything in it.
     Destroy(destroy::Arguments),
-    /// Images: import, list, remove.
+    /// Images: import, list, inspect, history, tag, export, remove, prune.
     #[command(subcommand)]
     Image(image::Command),
-    /// Containers: create, list, activate, mount, remove.
+    /// Containers: create, list, activate, mount, diff, commit, remove.
     #[command(subcommand)]
     Container(container::Command),
     /// Settings: show.
@@ -155,6 +161,7 @@ impl Cli {
             Command::Check(arguments) => return check::check(&context, &arguments),
             Command::Repair(arguments) => return check::repair(&context, &arguments),
             Command::Doctor(format) => return doctor::run(&context, format),
+            Command::Extend(arguments) => extend::run(&context, &arguments),
             Command::Destroy(arguments) => destroy::run(&context, &arguments),
             Command::Image(command) => image::run(&context, command),
             Command::Container(command) => container::run(&context, command),

@@ -4,8 +4,10 @@
 //! one; [`Twin`] models it in memory, so that the verbs above can be tested by any user on any machine. A test
 //! on a real kernel holds the two to the same results.
 
+mod cookies;
 mod error;
 mod guard;
+mod ioctl;
 mod kernel;
 mod library;
 mod message;
@@ -19,6 +21,7 @@ mod table;
 mod twin;
 mod udev;
 
+pub use cookies::{Cookie, Cookies};
 pub use error::{Error, Operation};
 pub use guard::Suspended;
 pub use kernel::Kernel;
@@ -26,7 +29,7 @@ pub use message::PoolMessage;
 pub use metadata_snapshot::MetadataSnapshot;
 pub use name::{Name, NameError, Uuid};
 pub use node::DeviceNumber;
-pub use semaphore::{Cookie, Cookies, SEMAPHORES, Semaphore};
+pub use semaphore::{SEMAPHORES, Semaphore};
 pub use status::{Blocks, Mode, NoSpacePolicy, PoolStatus, PoolUsage, StatusError, ThinStatus, ThinUsage};
 pub(crate) use superblock::checksum;
 pub use superblock::{SUPERBLOCK_SIZE, Superblock, SuperblockError};

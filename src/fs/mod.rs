@@ -84,9 +84,11 @@ impl FileSystems for SystemFileSystems {
         Detached::open(kind, device, options)?.attach(at)
     }
 
+    #[allow(clippy::disallowed_methods, reason = "this is the step")]
     fn unmount(&self, at: &Path) -> Result<(), FsError> {
         // Never MNT_DETACH: a lazy unmount only hides the mount from us, and its users go on.
-        nix::mount::umount2(at, nix::mount::MntFlags::UMOUNT_NOFOLLOW)
+        let flags = nix::mount::MntFlags::UMOUNT_NOFOLLOW;
+        steps::around(format_args!("unmount {}", at.display()), || nix::mount::umount2(at, flags))
             .map_err(|errno| FsError::Unmount { at: at.to_owned(), errno })
     }
 

@@ -50,6 +50,17 @@ impl Pool<'_> {
     }
 
     pub(super) fn activate_under_lock(&mut self, checking: Checking) -> Result<Activated, PoolError> {
+        let activated = self.bring_to_life(checking)?;
+        // A pool with the size that it had is better than none.
+        if activated != Activated::Unchangeable
+            && let Err(error) = self.settle_growth()
+        {
+            tracing::warn!(pool = %self.name, %error, "a growth that was interrupted could not be finished");
+        }
+        Ok(activated)
+    }
+
+    fn bring_to_life(&mut self, checking: Checking) -> Result<Activated, PoolError> {
         match self.active()? {
             Some(info) if info.live && info.suspended => {
                 self.host.dm.resume(&self.device, Visibility::Internal)?;
@@ -163,8 +174,8 @@ impl Pool<'_> {
     }
 
     /// The right to make the pool active or inactive. While we waited for it, the pool may have been destroyed, and
-    /// another one set up in its place.
-    pub(super) fn life(&self) -> Result<Lock, PoolError> {
+    /// another one set up in its place; or it was changed, and what we know of it is from before.
+    pub(super) fn life(&mut self) -> Result<Lock, PoolError> {
         let absent = || PoolError::Vanished { what: "pool", name: self.name.to_string() };
         let life = match Lock::exclusive(&self.paths.life_lock(), self.patience) {
             Err(error) if error.is_not_found() => return Err(absent()),
@@ -172,7 +183,10 @@ impl Pool<'_> {
         };
         let now = Catalog::open(&self.paths.catalog())?.map(|catalog| catalog.pool()).transpose()?.flatten();
         match now {
-            Some(now) if (now.uuid, now.state) == (self.record.uuid, self.record.state) => Ok(life),
+            Some(now) if (now.uuid, now.state) == (self.record.uuid, self.record.state) => {
+                self.record = now;
+                Ok(life)
+            }
             _ => Err(absent()),
         }
     }
@@ -249,7 +263,7 @@ impl Pool<'_> {
 /// The table of a pool on these devices.
 fn table(record: &PoolRecord, data: &Attached, metadata: &Attached) -> ThinPool {
     let policy = &record.policy;
-    let blocks = policy.data_size.0 / policy.block_size.bytes().0;
+    let blocks = DataBlocks(policy.data_size.0 / policy.block_size.bytes().0);
     let mut features = Vec::new();
     if !policy.zero_new_blocks {
         features.push(Feature::SkipBlockZeroing);
@@ -257,17 +271,17 @@ fn table(record: &PoolRecord, data: &Attached, metadata: &Attached) -> ThinPool 
     // Nothing can grow this pool while a write waits for it, so waiting would only look like a hang.
     features.push(Feature::ErrorIfNoSpace);
     ThinPool {
-        length: DataBlocks(blocks).bytes(policy.block_size).sectors(),
+        length: blocks.bytes(policy.block_size).sectors(),
         metadata: metadata.device,
         data: data.device,
         block_size: policy.block_size,
-        low_water_mark: low_water_mark(policy.autoextend_threshold, DataBlocks(blocks)),
+        low_water_mark: low_water_mark(policy.autoextend_threshold, blocks),
         features,
     }
 }
 
 /// The kernel raises its low-water event when this many data blocks are free: the other side of the share at which the
 /// pool is to be grown.
-fn low_water_mark(threshold: Percent, total: DataBlocks) -> DataBlocks {
+pub(super) fn low_water_mark(threshold: Percent, total: DataBlocks) -> DataBlocks {
     DataBlocks(total.0 - threshold.of_data(total).0)
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use nix::errno::Errno;
 use thiserror::Error;
 
+use super::extend::ExtendError;
 use super::lock::LockError;
 use crate::backing::block::{BlockError, Identity, Obstacle};
 use crate::backing::{LoopError, LoopFileError, Part, VolumesError};
@@ -316,13 +317,20 @@ pub enum PoolError {
     },
     /// The thin pool that was to be used is somebody else's.
     #[error(
-        "the thin pool {pool} is not empty: {whose}. Two managers of one pool would destroy each other's devices; give an empty one"
+        "the thin pool {pool} is not empty: {whose}. Two managers of one pool would destroy each other's devices; give an empty \
+         one{}", if *.maybe_ours {
+            "; or, if it was a pool of this program and its catalog is lost, make that anew with `thinpool repair`"
+        } else {
+            ""
+        }
     )]
     ExistingInUse {
         /// The pool.
         pool: String,
         /// Who uses it, and by what that was seen.
         whose: String,
+        /// Whether it may be a pool of this program whose catalog is lost.
+        maybe_ours: bool,
     },
     /// A loop file is attached by somebody else.
     #[error(
@@ -413,6 +421,11 @@ pub enum PoolError {
         /// Who needs it.
         containers: Vec<String>,
     },
+    /// Nothing tells what a container was.
+    #[error(
+        "the container '{0}' was not made of an image that is known here, so nothing tells what changed in it"
+    )]
+    Unlayered(String),
     /// It is mounted.
     #[error("{what} is mounted at {}; unmount it first", paths(.at))]
     Mounted {
@@ -480,6 +493,9 @@ pub enum PoolError {
         /// What went wrong then.
         cleanup: Box<PoolError>,
     },
+    /// It could not be made larger.
+    #[error(transparent)]
+    Extend(#[from] ExtendError),
     /// Device-mapper.
     #[error(transparent)]
     Dm(#[from] dm::Error),

@@ -71,6 +71,12 @@ impl Paths {
         self.directory.join("metadata-snapshot")
     }
 
+    /// Held while a node of a layer comes or goes that is to be read: several may read one at a time.
+    #[must_use]
+    pub fn reading_lock(&self) -> PathBuf {
+        self.locks().join("reading")
+    }
+
     /// Where containers are mounted that were given no directory.
     #[must_use]
     pub fn mounts(&self) -> PathBuf {

@@ -18,7 +18,8 @@ impl Pool<'_> {
         // Drafts first: a dead one keeps the layers below it alive.
         self.reap_all(DeviceState::Draft)?;
         self.forget_unneeded_layers()?;
-        self.reap_all(DeviceState::Deleted)
+        self.reap_all(DeviceState::Deleted)?;
+        self.rest_all()
     }
 
     /// Frees what is in this state. One that can't be freed is no reason to fail: it stays for a later command.

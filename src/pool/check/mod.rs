@@ -148,13 +148,4 @@ impl Pool<'_> {
         }
         Ok(())
     }
-
-    fn location(&self) -> Location {
-        Location {
-            name: self.name.clone(),
-            root: self.paths.directory().parent().unwrap_or(self.paths.directory()).to_owned(),
-            patience: self.patience,
-            device_patience: self.device_patience,
-        }
-    }
 }

@@ -1,7 +1,8 @@
 //! From nothing to an active pool with a base device.
 
 mod beside;
-mod claim;
+pub(super) mod blank;
+pub(super) mod claim;
 mod differences;
 pub(super) mod existing;
 

@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use super::disks::Disks;
 use crate::backing::{Attached, LoopDevices, LoopError};
 use crate::catalog::{DeviceState, Policy};
-use crate::dm::{DeviceNumber, Twin};
+use crate::dm::{Access, DeviceNumber, Name, NewDevice, Table, ThinPool, Twin, Uuid, Visibility};
 use crate::fs::{Detached, FileSystem, FileSystems, FsError, Identified, MountOptions};
 use crate::pool::{
     DraftStore, Host, ImageName, Location, NewContainer, Pool, PoolError, SetUp, Setup, Wanted,
@@ -20,7 +20,7 @@ use crate::pool::{
 use crate::thin_metadata::testing::Image;
 use crate::thin_metadata::{Blocks, MetadataError, MetadataReader, Place};
 use crate::thin_tools::{Checked, Depth, MetadataChecker, Outcome};
-use crate::units::{BlockSize, Bytes, DeviceId, Percent};
+use crate::units::{BlockSize, Bytes, DataBlocks, DeviceId, Percent};
 
 /// A machine with a directory of its own.
 pub(super) struct Machine {
@@ -34,6 +34,15 @@ pub(super) struct Machine {
     #[allow(dead_code, reason = "held, not read")]
     directory: TempDir,
     loops: Arc<Loops>,
+    somebody_elses: Option<SomebodyElses>,
+}
+
+/// A thin pool that isn't ours.
+struct SomebodyElses {
+    name: Name,
+    uuid: Uuid,
+    data: DeviceNumber,
+    metadata: DeviceNumber,
 }
 
 impl Machine {
@@ -64,7 +73,7 @@ impl Machine {
             device_patience: Duration::ZERO,
         };
         let wanted = Wanted::LoopFiles(directory.path().join("root/test"));
-        Self { twin, host, location, disks, checker, wanted, directory, loops }
+        Self { twin, host, location, disks, checker, wanted, directory, loops, somebody_elses: None }
     }
 
     /// A machine with a pool and an image of two layers, `base`.
@@ -82,6 +91,60 @@ impl Machine {
         let metadata = Some(machine.disks.add("metadata", Bytes::mib(8)));
         machine.wanted = Wanted::Devices { data, metadata };
         machine
+    }
+
+    /// A machine without a pool of ours, but with an empty one that somebody else made and makes active at each boot.
+    pub(super) fn in_thin_pool(name: &str, uuid: &str) -> Self {
+        let mut machine = Self::on_disks();
+        let (data, metadata) = machine.disk_nodes();
+        let (name, uuid) = (Name::new(name).expect("a name"), Uuid::of_somebody_else(uuid));
+        machine.wanted = Wanted::ThinPool(name.to_string());
+        let [data, metadata] = [data, metadata].map(|node| machine.disks.number(&node));
+        machine.somebody_elses = Some(SomebodyElses { name, uuid, data, metadata });
+        machine.boot_somebody_else();
+        machine
+    }
+
+    /// Whoever made the thin pool makes it active.
+    pub(super) fn boot_somebody_else(&self) {
+        if let Some(pool) = &self.somebody_elses {
+            self.boot_somebody_else_as(pool.uuid.as_str());
+        }
+    }
+
+    /// Makes the thin pool active under another uuid, as if it were another one.
+    pub(super) fn boot_somebody_else_as(&self, uuid: &str) {
+        let Some(SomebodyElses { name, data, metadata, .. }) = &self.somebody_elses else { return };
+        let table = Table::ThinPool(ThinPool {
+            length: Bytes::mib(64).sectors(),
+            metadata: *metadata,
+            data: *data,
+            block_size: BlockSize::DEFAULT,
+            low_water_mark: DataBlocks(0),
+            features: Vec::new(),
+        });
+        self.add_node(name, &Uuid::of_somebody_else(uuid), &table);
+    }
+
+    /// A device that another program makes.
+    pub(super) fn add_node(&self, name: &Name, uuid: &Uuid, table: &Table) {
+        let (access, visibility) = (Access::ReadWrite, Visibility::Internal);
+        self.host.dm.create(&NewDevice { name, uuid, table, access, visibility }).expect("made");
+    }
+
+    /// The name of somebody else's thin pool.
+    pub(super) fn somebody_elses_pool(&self) -> &Name {
+        &self.somebody_elses.as_ref().expect("there is one").name
+    }
+
+    /// Where that has its metadata.
+    pub(super) fn somebody_elses_metadata(&self) -> DeviceNumber {
+        self.metadata()
+    }
+
+    /// The thin devices that somebody else's pool has.
+    pub(super) fn somebody_elses_devices(&self) -> Vec<DeviceId> {
+        self.twin.devices(self.metadata())
     }
 
     /// The two disks' nodes.
@@ -167,6 +230,7 @@ impl Machine {
     /// the file finds.
     pub(super) fn reboot(&self) {
         self.twin.reboot();
+        self.boot_somebody_else();
         self.write_superblock();
     }
 
@@ -174,6 +238,9 @@ impl Machine {
     pub(super) fn write_superblock(&self) {
         if let Wanted::Devices { metadata: Some(metadata), .. } = &self.wanted {
             return self.disks.write_superblock(metadata);
+        }
+        if self.somebody_elses.is_some() {
+            return;
         }
         let path = self.location.paths().directory().join("metadata");
         let Some(device) = self.loops.device(&path) else { return };
@@ -209,6 +276,9 @@ impl Machine {
         if let Wanted::Devices { metadata: Some(metadata), .. } = &self.wanted {
             return self.disks.number(metadata);
         }
+        if let Some(pool) = &self.somebody_elses {
+            return pool.metadata;
+        }
         let path = self.location.paths().directory().join("metadata");
         self.loops.device(&path).expect("attached once")
     }
@@ -236,8 +306,11 @@ impl LoopDevices for Loops {
         let number = *attached.entry(file.to_owned()).or_insert(DeviceNumber { major: 7, minor });
         if number.minor == minor {
             self.twin.add_disk(number, Bytes(metadata.len()));
-        } else if is_new(file) {
-            self.twin.wipe(number).expect("there");
+        } else {
+            self.twin.resize_disk(number, Bytes(metadata.len())).expect("there");
+            if is_new(file) {
+                self.twin.wipe(number).expect("there");
+            }
         }
         Ok(Attached::as_it_is(number, PathBuf::from(format!("/dev/loop{minor}"))))
     }
@@ -245,6 +318,14 @@ impl LoopDevices for Loops {
     fn find_all(&self, file: &Path) -> Result<Vec<DeviceNumber>, LoopError> {
         let strays = self.strays.lock().expect("no panic");
         Ok(strays.iter().filter(|(on, _)| on == file).map(|(_, device)| *device).collect())
+    }
+
+    fn adopt_length(&self, device: DeviceNumber) -> Result<(), LoopError> {
+        let attached = self.attached.lock().expect("no panic");
+        let (file, _) = attached.iter().find(|(_, number)| **number == device).expect("attached");
+        let length = Bytes(file.metadata().expect("there").len());
+        self.twin.resize_disk(device, length).expect("there");
+        Ok(())
     }
 }
 

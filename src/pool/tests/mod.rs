@@ -3,6 +3,8 @@
 mod check;
 mod devices;
 mod disks;
+mod existing;
+mod extend;
 mod kills;
 mod machine;
 mod metadata;
