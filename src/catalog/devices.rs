@@ -179,6 +179,12 @@ impl Catalog {
         })
     }
 
+    /// How many devices there are, whatever their state.
+    pub fn device_count(&self) -> Result<u64, CatalogError> {
+        let count = |row: &Row<'_>| row.get::<_, i64>(0).map(i64::cast_unsigned);
+        self.read(|connection| connection.query_row("SELECT count(*) FROM device", [], count))
+    }
+
     /// Records how far a device's life has come.
     pub fn set_device_state(
         &mut self,

@@ -131,6 +131,7 @@ fn of_pool(error: &PoolError) -> u8 {
         | PoolError::Foreign { .. }
         | PoolError::Mismatch { .. }
         | PoolError::BlockSizeMismatch { .. }
+        | PoolError::OtherDevices { .. }
         | PoolError::Superblock { .. }
         | PoolError::PartTooShort { .. }
         | PoolError::MetadataDamaged { .. }

@@ -11,6 +11,7 @@ use crate::dm::{
     self, Access, Feature, NewDevice, PoolStatus, Removal, Removed, Superblock, Table, ThinPool, Uuid,
     Visibility,
 };
+use crate::thin_metadata::Place;
 use crate::units::{DataBlocks, Percent};
 
 /// What an activation found and did.
@@ -77,6 +78,7 @@ impl Pool<'_> {
         }
         let (data, metadata) = (self.find_part(Part::Data)?, self.find_part(Part::Metadata)?);
         let superblock = self.check_superblock(metadata.path())?;
+        self.refuse_other_devices(&Place::Path(metadata.path().to_owned()))?;
         self.load_checked(checking, &data, &metadata, &superblock)?;
         let clock = Clock { time: superblock.time, transaction: superblock.transaction_id };
         self.catalog.set_clock(clock)?;

@@ -142,6 +142,23 @@ pub enum PoolError {
         /// What the pool says.
         found: TransactionId,
     },
+    /// The pool has other devices than the catalog, at the same transaction.
+    #[error(
+        "the pool and its catalog {catalog} do not belong together, though they are at the same transaction id: {different} \
+         devices of the catalog's are not the pool's, {unknown} of the pool's are not in the catalog; for one: {example}. \
+         Nothing was changed. If one of the two was restored from a backup, put back the one that belongs to the other; else \
+         `thinpool check` shows what differs, and `thinpool repair` brings them together"
+    )]
+    OtherDevices {
+        /// The catalog's file.
+        catalog: PathBuf,
+        /// How many devices of the catalog's are gone, or others.
+        different: usize,
+        /// How many devices of the pool's the catalog doesn't know.
+        unknown: usize,
+        /// One that differs, and in what.
+        example: String,
+    },
     /// The metadata is for other blocks than the catalog says.
     #[error(
         "the pool's metadata is for blocks of {found}, the catalog says {expected}: they do not belong together"

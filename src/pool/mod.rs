@@ -19,6 +19,7 @@ mod layer;
 mod lock;
 mod metadata;
 mod metadata_check;
+mod moment;
 mod names;
 mod observe;
 mod paths;

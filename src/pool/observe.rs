@@ -5,13 +5,14 @@ use std::io::ErrorKind::NotFound;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, UNIX_EPOCH};
 
+use super::check::{ids, is_scarce};
 use super::status::{
     DeviceCounts, Discard, Fate, Figures, HostSupport, Known, KnownDevice, LiesOn, Live, LoopFile, LoopFiles,
     Mode, Problem, State, Status, Waiting,
 };
 use super::{Host, Location, Pool, PoolError};
 use crate::backing::{Backing, FileSpace, Part};
-use crate::catalog::{DeviceState, PoolRecord, PoolState};
+use crate::catalog::{Clock, DeviceState, PoolRecord, PoolState};
 use crate::dm::{self, DeviceNumber, PoolStatus, PoolUsage, Superblock, SuperblockError, Table};
 use crate::units::{Bytes, DataBlocks, TransactionId};
 
@@ -59,6 +60,10 @@ impl Pool<'_> {
             }
         };
         self.damaged_files(status);
+        match self.scarce() {
+            Ok(scarce) => status.problems.extend(scarce),
+            Err(error) => status.problems.push(Problem::StatusUnreadable { why: error.to_string() }),
+        }
         match status.state {
             State::Active => match self.live() {
                 Ok(live) => status.live = Some(live),
@@ -139,6 +144,18 @@ impl Pool<'_> {
             });
         }
         Ok(waiting)
+    }
+
+    /// What runs out in the pool's life. The snapshot clock is known of the last activation, and what it can have become
+    /// since: to read it of a live pool takes a message.
+    fn scarce(&self) -> Result<Vec<Problem>, PoolError> {
+        let used = self.catalog.device_count()?;
+        let made = self.catalog.clock()?.unwrap_or_default().at_most(self.catalog.transaction_id()?);
+        let problems = [
+            is_scarce(used, ids()).then_some(Problem::IdsScarce { used, limit: ids() }),
+            is_scarce(made, Clock::END).then_some(Problem::SnapshotsScarce { made, limit: Clock::END }),
+        ];
+        Ok(problems.into_iter().flatten().collect())
     }
 
     fn live(&self) -> Result<Live, PoolError> {

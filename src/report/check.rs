@@ -12,7 +12,7 @@ use crate::pool::check::{Finding, Remedy};
 #[derive(Debug, Serialize)]
 pub struct CheckJson<'a> {
     clean: bool,
-    findings: &'a [Finding],
+    found: &'a [Finding],
     repaired: &'a [Finding],
     failed: Vec<Failed<'a>>,
 }
@@ -28,7 +28,7 @@ impl<'a> CheckJson<'a> {
     /// Of a check.
     #[must_use]
     pub fn found(findings: &'a [Finding]) -> Self {
-        Self { clean: is_clean(findings), findings, repaired: &[], failed: Vec::new() }
+        Self { clean: is_clean(findings), found: findings, repaired: &[], failed: Vec::new() }
     }
 
     /// Of a repair.
@@ -36,7 +36,7 @@ impl<'a> CheckJson<'a> {
     pub fn repaired(repaired: &'a Repaired) -> Self {
         let failed = repaired.failed.iter();
         let failed = failed.map(|(finding, error)| Failed { finding, error: error.to_string() }).collect();
-        Self { clean: is_clean(&repaired.left), findings: &repaired.left, repaired: &repaired.done, failed }
+        Self { clean: is_clean(&repaired.left), found: &repaired.left, repaired: &repaired.done, failed }
     }
 }
 
@@ -101,8 +101,8 @@ mod tests {
         let found = [finding(Remedy::Nothing)];
         let json = serde_json::to_value(CheckJson::found(&found)).expect("JSON");
         let keys = json.as_object().expect("an object").keys().map(String::clone);
-        let of_a_finding = json["findings"][0].as_object().expect("an object").keys();
-        for key in keys.chain(of_a_finding.map(|key| format!("findings[].{key}"))) {
+        let of_a_finding = json["found"][0].as_object().expect("an object").keys();
+        for key in keys.chain(of_a_finding.map(|key| format!("found[].{key}"))) {
             assert!(docs.contains(&format!("| `{key}` |")), "{key}");
         }
         for (kind, means) in KINDS {

@@ -112,6 +112,8 @@ pub(super) fn every_status() -> Vec<Status> {
         Problem::DeviceShort { part: Part::Metadata, name: path(), expected: total, found: free },
         Problem::MetadataDamaged { said: "bad checksum".to_owned() },
         Problem::MetadataLeaks,
+        Problem::IdsScarce { used: 16_000_000, limit: 1 << 24 },
+        Problem::SnapshotsScarce { made: 16_000_000, limit: 1 << 24 },
         Problem::NotChecked {
             after_crash: true,
             why: Unchecked::OutOfTime { limit: Duration::from_secs(30) },

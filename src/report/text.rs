@@ -328,9 +328,7 @@ Critical: A setup or a destroy of this pool is at work, or was interrupted. Run 
             for problem in &status.problems {
                 let sentence = problem.sentence(&status.pool);
                 assert!(sentence.ends_with('.') && !sentence.contains("  "), "{sentence}");
-                for word in ["thinpool check", "thinpool repair", "thinpool extend"] {
-                    assert!(!sentence.contains(word), "{sentence}");
-                }
+                assert!(!sentence.contains("thinpool extend"), "{sentence}");
             }
         }
     }

@@ -9,6 +9,7 @@
 )]
 
 mod block;
+mod check;
 mod container_verbs;
 mod containers;
 mod devices;

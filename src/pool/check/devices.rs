@@ -35,7 +35,7 @@ pub(super) fn look(pool: &Pool<'_>, view: &View, findings: &mut Vec<Finding>) ->
     }
     for entry in view.entries.iter().filter(|entry| !view.is_suspect(entry.device.id)) {
         let found = devices.get(&entry.device.id);
-        if let Some((kind, why)) = disagreement(view, entry, found) {
+        if let Some((kind, why)) = disagreement(view.belongs_together(), entry, found) {
             let suspect = suspect(pool, &entry.device, why.clone())?;
             let repair =
                 suspect.map_or(Remedy::Nothing, |suspect| Remedy::Repair(Repair::Quarantine(suspect)));
@@ -62,7 +62,11 @@ pub(super) fn look(pool: &Pool<'_>, view: &View, findings: &mut Vec<Finding>) ->
 }
 
 /// In what a device differs from its record so that the record can't be trusted.
-fn disagreement(view: &View, entry: &Entry, found: Option<&ThinDevice>) -> Option<(&'static str, String)> {
+pub(in crate::pool) fn disagreement(
+    is_same_moment: bool,
+    entry: &Entry,
+    found: Option<&ThinDevice>,
+) -> Option<(&'static str, String)> {
     let state = entry.device.state;
     match found {
         // It may or may not be there; and what is gone is what was wanted.
@@ -77,7 +81,7 @@ fn disagreement(view: &View, entry: &Entry, found: Option<&ThinDevice>) -> Optio
             Some(("device_replaced", why))
         }
         // What is to be freed must be beyond doubt.
-        Some(_) if entry.made_at.is_none() && state != DeviceState::Ready && !view.belongs_together() => {
+        Some(_) if entry.made_at.is_none() && state != DeviceState::Ready && !is_same_moment => {
             Some(("device_replaced", "it is to be freed by a catalog of another moment".to_owned()))
         }
         Some(_) => None,

@@ -17,9 +17,11 @@ mod remains;
 mod unfinished;
 mod view;
 
+pub(super) use devices::disagreement;
 pub(super) use finding::Phase;
 pub use finding::{Finding, Remedy, Repair};
-pub(super) use view::View;
+pub(super) use limits::{ids, is_scarce};
+use view::View;
 
 use super::lock::Lock;
 use super::status::Severity;

@@ -50,9 +50,9 @@ impl View {
             }
             Err(error) => (None, Err(error.to_string())),
         };
-        let status = if active { Some(pool.host.dm.pool_status(&pool.device)?) } else { None };
-        let transaction = match status {
-            Some(PoolStatus::Working(usage)) => Some(usage.transaction_id),
+        let transaction = match active.then(|| pool.host.dm.pool_status(&pool.device)) {
+            Some(Ok(PoolStatus::Working(usage))) => Some(usage.transaction_id),
+            // That its devices can't be read either is told with the reason.
             _ => superblock.map(|superblock| superblock.transaction_id),
         };
         Ok(Self {

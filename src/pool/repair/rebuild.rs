@@ -78,7 +78,7 @@ impl Location {
 
     fn refuse_readable(&self, host: &Host) -> Result<(), PoolError> {
         match Pool::open_in_any_state(host, self) {
-            Ok(Some(pool)) if pool.catalog.damages()?.is_empty() => {
+            Ok(Some(pool)) if matches!(pool.catalog.damages().as_deref(), Ok([])) => {
                 Err(PoolError::CatalogReadable(self.paths().catalog()))
             }
             Err(error) if !check::lost(&error) => Err(error),

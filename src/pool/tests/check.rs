@@ -7,7 +7,7 @@ use super::machine::Machine;
 use crate::catalog::{Catalog, Clock};
 use crate::dm::{Access, DeviceNumber, Name, NewDevice, PoolMessage, Table, Thin, Uuid, Visibility};
 use crate::pool::check::Finding;
-use crate::pool::{Orphans, PoolError};
+use crate::pool::{Checking, Orphans, PoolError};
 use crate::units::{Bytes, DeviceId, TransactionId};
 
 impl Machine {
@@ -33,16 +33,16 @@ impl Machine {
         catalog.execute_batch(statement).expect(statement);
     }
 
-    fn message(&self, message: PoolMessage) {
+    pub(super) fn message(&self, message: PoolMessage) {
         self.host.dm.message(&self.pool().device, &message).expect("taken");
     }
 
-    fn id_of(&self, container: &str) -> DeviceId {
+    pub(super) fn id_of(&self, container: &str) -> DeviceId {
         self.pool().catalog.container(container).expect("read").expect("there").device.id
     }
 
     /// Another pool's or another moment's catalog in the place of this one's.
-    fn put_back(&self, copy: &[u8]) {
+    pub(super) fn put_back(&self, copy: &[u8]) {
         let [file, log, index] = Catalog::files(&self.location.paths().catalog());
         for left in [log, index] {
             let _ = std::fs::remove_file(left);
@@ -50,13 +50,13 @@ impl Machine {
         std::fs::write(file, copy).expect("written");
     }
 
-    fn copy_of_catalog(&self) -> Vec<u8> {
+    pub(super) fn copy_of_catalog(&self) -> Vec<u8> {
         self.pool().catalog.fold().expect("folded");
         std::fs::read(self.location.paths().catalog()).expect("read")
     }
 }
 
-fn with_container() -> Machine {
+pub(super) fn with_container() -> Machine {
     let machine = Machine::with_image();
     machine.create("web").expect("created");
     machine
@@ -321,6 +321,40 @@ fn an_older_catalog_is_brought_together_with_its_pool_and_every_device_is_there(
 }
 
 #[test]
+fn another_pools_catalog_of_the_same_transaction_is_refused_and_costs_no_data() {
+    // The devices of both have the same ids.
+    let (machine, other) = (with_container(), Machine::with_image());
+    other.create("before").expect("created");
+    other.remove("before").expect("removed");
+    other.create("theirs").expect("created");
+    assert_eq!(machine.id_of("web"), other.id_of("theirs"));
+    let (theirs, record) = (other.copy_of_catalog(), machine.pool().record().clone());
+    let at = machine.pool().catalog.transaction_id().expect("read");
+    machine.reboot();
+    machine.put_back(&theirs);
+    // By accident it is at the same transaction, and lies under the same names.
+    let backing = serde_json::to_string(&record.backing).expect("JSON");
+    machine.sql(&format!(
+        "UPDATE pool SET uuid = '{}', backing = '{backing}', transaction_id = {}",
+        record.uuid, at.0
+    ));
+    match machine.pool().activate(Checking::AsNeeded) {
+        Err(PoolError::OtherDevices { different, example, .. }) => {
+            assert_eq!(different, 1);
+            assert!(example.contains("test-theirs"), "{example}");
+        }
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(machine.host.dm.list().expect("listed"), []);
+    machine.repair().expect("repaired");
+    machine.write_superblock();
+    machine.pool().activate(Checking::AsNeeded).expect("activated");
+    assert_eq!(machine.found(), [""; 0]);
+    assert_eq!(machine.containers().into_iter().collect::<Vec<_>>(), ["recovered-4"]);
+    machine.assert_in_order("after the repair");
+}
+
+#[test]
 fn a_pool_at_rest_with_an_older_catalog_is_repaired_and_at_rest_again() {
     let machine = with_container();
     let old = machine.copy_of_catalog();
@@ -334,7 +368,7 @@ fn a_pool_at_rest_with_an_older_catalog_is_repaired_and_at_rest_again() {
     machine.repair().expect("repaired");
     assert_eq!(machine.host.dm.list().expect("listed"), [], "it was not active before");
     machine.write_superblock();
-    machine.pool().activate(crate::pool::Checking::AsNeeded).expect("activated");
+    machine.pool().activate(Checking::AsNeeded).expect("activated");
     assert_eq!(machine.found(), [""; 0]);
     assert!(machine.containers().contains(&format!("recovered-{later}")));
     assert!(machine.containers().contains("web"));
@@ -358,7 +392,7 @@ fn a_repair_that_is_killed_anywhere_is_finished_by_the_next() {
         machine.repair().unwrap_or_else(|error| panic!("{context}: {error}"));
         machine.write_superblock();
         let mut pool = machine.pool();
-        pool.activate(crate::pool::Checking::AsNeeded).unwrap_or_else(|error| panic!("{context}: {error}"));
+        pool.activate(Checking::AsNeeded).unwrap_or_else(|error| panic!("{context}: {error}"));
         assert_eq!(machine.found(), [""; 0], "{context}");
         machine.assert_in_order(context);
         assert_eq!(machine.containers().len(), 2, "{context}");

@@ -13,4 +13,5 @@ mod metadata;
 mod metadata_check;
 mod model;
 mod reboot;
+mod rebuild;
 mod refusals;
