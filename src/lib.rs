@@ -18,5 +18,6 @@ pub mod fs;
 pub mod image;
 pub mod pool;
 pub mod report;
+pub mod thin_metadata;
 pub mod thin_tools;
 pub mod units;

@@ -1,5 +1,6 @@
 //! The two sparse files under a loopback pool.
 
+use std::fs::OpenOptions;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -8,6 +9,7 @@ use nix::errno::Errno;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use super::Part;
 use crate::files;
 use crate::units::{Bytes, SECTOR_SIZE};
 
@@ -36,6 +38,13 @@ pub struct LoopFileIds {
     metadata: u64,
 }
 
+impl LoopFileIds {
+    /// Of files that are there.
+    pub fn of(files: &LoopFiles) -> io::Result<Self> {
+        Ok(Self { data: files.data.metadata()?.ino(), metadata: files.metadata.metadata()?.ino() })
+    }
+}
+
 /// What a file takes and could take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct FileSpace {
@@ -57,6 +66,9 @@ pub enum LoopFileError {
         "{0} exists already and does not belong to this pool; move it away, or choose another directory with --dir"
     )]
     Exists(PathBuf),
+    /// A file of that name is there, and it isn't the pool's.
+    #[error("{0} is not the file that the pool was made with; it was left as it is")]
+    Replaced(PathBuf),
     /// The file system can't hold a file of that length.
     #[error(
         "{path} can't be made {size} long: {source} (the largest file of this file system may be smaller)"
@@ -146,6 +158,40 @@ impl LoopFiles {
             }
         }
         Ok(strangers)
+    }
+}
+
+impl Loopback {
+    /// Where a part is.
+    #[must_use]
+    pub fn file(&self, part: Part) -> &Path {
+        match part {
+            Part::Data => &self.files.data,
+            Part::Metadata => &self.files.metadata,
+        }
+    }
+
+    /// Makes a file so long, with a hole for what is new, and makes that durable. One that is as long stays as it is:
+    /// nothing here ever makes a file shorter.
+    pub fn grow(&self, part: Part, to: Bytes) -> Result<(), LoopFileError> {
+        let path = self.file(part);
+        let file = OpenOptions::new().write(true).open(path).map_err(io("open", path))?;
+        let found = file.metadata().map_err(io("look at", path))?;
+        let made = self.ids.map(|ids| match part {
+            Part::Data => ids.data,
+            Part::Metadata => ids.metadata,
+        });
+        if made.is_some_and(|made| made != found.ino()) {
+            return Err(LoopFileError::Replaced(path.to_owned()));
+        }
+        if found.len() < to.0 {
+            files::set_length(&file, path, to.0).map_err(|source| LoopFileError::Size {
+                path: path.to_owned(),
+                size: to,
+                source,
+            })?;
+        }
+        files::sync(&file, path).map_err(io("sync", path))
     }
 }
 
@@ -252,6 +298,26 @@ mod tests {
         files.name(&alive).expect("named");
         assert_eq!(files.remove(&dead, None).expect("removed").len(), 2);
         assert!(files.data.exists() && files.metadata.exists());
+    }
+
+    #[test]
+    fn a_file_only_ever_gets_longer_and_stays_sparse() {
+        let directory = tempfile::tempdir().expect("tempdir");
+        let files = LoopFiles::in_directory(directory.path());
+        let (pool, ids) = made(&files);
+        files.name(&pool).expect("named");
+        let loopback = Loopback { files: files.clone(), ids: Some(ids) };
+        for (to, then) in [(2, 2), (1, 2), (3, 3)] {
+            loopback.grow(Part::Data, Bytes::gib(to)).expect("grown");
+            let space = FileSpace::of(&files.data).expect("there");
+            assert_eq!(space.logical, Bytes::gib(then));
+            assert!(space.allocated < Bytes::mib(1), "{space:?}");
+        }
+        // Another file in its place is somebody else's.
+        std::fs::rename(&files.data, directory.path().join("moved")).expect("renamed");
+        std::fs::write(&files.data, "somebody's").expect("written");
+        assert!(matches!(loopback.grow(Part::Data, Bytes::gib(4)), Err(LoopFileError::Replaced(_))));
+        assert_eq!(std::fs::read(&files.data).expect("there"), b"somebody's");
     }
 
     #[test]

@@ -55,6 +55,12 @@ pub(super) enum Command {
         /// Which.
         name: String,
     },
+    /// Tell what changed in a container since it was made of its image.
+    #[command(long_about = super::diff::ABOUT)]
+    Diff(super::diff::Arguments),
+    /// Make an image of a container, as it is at this moment.
+    #[command(long_about = super::commit::ABOUT)]
+    Commit(super::commit::Arguments),
     /// Remove a container, with everything in it.
     #[command(visible_alias = "rm")]
     Remove {
@@ -82,6 +88,8 @@ pub(super) fn run(context: &Context, command: Command) -> Result<(), CliError> {
             output::line(at.display())
         }
         Command::Unmount { name } => Ok(open(context, &host)?.unmount_container(&name.parse()?)?),
+        Command::Diff(arguments) => super::diff::run(context, &host, &arguments),
+        Command::Commit(arguments) => super::commit::run(context, &host, &arguments),
         Command::Remove { names } => {
             let names: Vec<ContainerName> =
                 names.iter().map(|name| name.parse()).collect::<Result<_, _>>()?;

@@ -9,10 +9,13 @@ use super::exit;
 use crate::backing::VolumesError;
 use crate::backing::block::{BlockError, Obstacle};
 use crate::boot::BootError;
+use crate::catalog::CatalogError;
 use crate::config::ConfigError;
 use crate::dm;
-use crate::image::{AddError, ImportError};
-use crate::pool::{NameRefused, PoolError};
+use crate::image::{
+    AddError, ChangeError, CommitError, ConfigError as ImageConfigError, ExportError, ImportError,
+};
+use crate::pool::{ExtendError, NameRefused, PoolError};
 use crate::units::SizeError;
 
 /// An error of a command.
@@ -33,6 +36,21 @@ pub enum CliError {
     /// Of an import.
     #[error(transparent)]
     Image(#[from] AddError),
+    /// Of a commit, or of a look at what changed.
+    #[error(transparent)]
+    Commit(#[from] CommitError),
+    /// Of an export.
+    #[error(transparent)]
+    Export(#[from] ExportError),
+    /// Of a change of an image's configuration.
+    #[error(transparent)]
+    Change(#[from] ChangeError),
+    /// Of an image's configuration.
+    #[error(transparent)]
+    ImageConfig(#[from] ImageConfigError),
+    /// Of a label.
+    #[error("'{0}' is no label: KEY=VALUE is expected")]
+    Label(String),
     /// Of device-mapper, before any pool was looked at.
     #[error(transparent)]
     Dm(#[from] dm::Error),
@@ -60,12 +78,17 @@ impl CliError {
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Config(_) | Self::Name(_) | Self::Size(_) => exit::USAGE,
+            Self::Config(_) | Self::Name(_) | Self::Size(_) | Self::Change(_) | Self::Label(_) => exit::USAGE,
             Self::Pool(error)
+            | Self::Commit(CommitError::Pool(error))
+            | Self::Export(ExportError::Pool(error))
             | Self::Image(AddError::Pool(error) | AddError::Import(ImportError::Store { error, .. })) => {
                 of_pool(error)
             }
-            Self::Unconfirmed(_) => exit::REFUSED,
+            Self::Unconfirmed(_) | Self::Export(ExportError::Exists(_) | ExportError::Terminal) => {
+                exit::REFUSED
+            }
+            Self::Commit(_) | Self::Export(_) | Self::ImageConfig(_) => exit::FAILED,
             Self::Image(_) | Self::Dm(_) | Self::Boot(_) | Self::Json(_) | Self::Output(_) => exit::FAILED,
         }
     }
@@ -83,6 +106,8 @@ fn of_pool(error: &PoolError) -> u8 {
             exit::REFUSED
         }
         PoolError::Lock(_)
+        | PoolError::MetadataSnapshotHeld { .. }
+        | PoolError::MetadataChanged(_)
         | PoolError::Obstacles { .. }
         | PoolError::InUse { .. }
         | PoolError::Mounted { .. }
@@ -107,9 +132,18 @@ fn of_pool(error: &PoolError) -> u8 {
         | PoolError::NameTaken { .. }
         | PoolError::Needed { .. }
         | PoolError::UdevRaces(_)
+        | PoolError::CatalogMissing { .. }
+        | PoolError::CatalogDamaged { .. }
+        | PoolError::CatalogReadable(_)
+        | PoolError::OrphansOfAnotherMoment(_)
+        | PoolError::Catalog(CatalogError::Damaged { .. })
         | PoolError::Block(BlockError::Ambiguous { .. } | BlockError::Replaced { .. }) => exit::REFUSED,
-        PoolError::TooFull { .. } | PoolError::RanFull(_) | PoolError::IdsExhausted => exit::FULL,
+        PoolError::TooFull { .. }
+        | PoolError::RanFull(_)
+        | PoolError::IdsExhausted
+        | PoolError::SnapshotsExhausted { .. } => exit::FULL,
         PoolError::TooSmall { .. }
+        | PoolError::BackingUnknown(_)
         | PoolError::Size(_)
         | PoolError::LessThanABlock { .. }
         | PoolError::SameDevice(_)
@@ -120,8 +154,22 @@ fn of_pool(error: &PoolError) -> u8 {
         | PoolError::Block(BlockError::NotThere { .. } | BlockError::NotABlockDevice { .. })
         | PoolError::Volumes(VolumesError::TooSmall { .. }) => exit::USAGE,
         PoolError::Lvm(error) | PoolError::Volumes(VolumesError::Lvm(error)) => of_lvm(error),
+        PoolError::Extend(error) => of_extend(error),
         PoolError::CleanUp { cause, .. } => of_pool(cause),
         _ => exit::FAILED,
+    }
+}
+
+fn of_extend(error: &ExtendError) -> u8 {
+    match error {
+        ExtendError::Shrink { .. }
+        | ExtendError::TooMuchMetadata { .. }
+        | ExtendError::BeyondCounting { .. }
+        | ExtendError::NoMetadata { .. }
+        | ExtendError::NoGroup { .. } => exit::USAGE,
+        ExtendError::SomebodyElses { .. } | ExtendError::DeviceGone { .. } => exit::REFUSED,
+        ExtendError::DeviceTooSmall { .. } | ExtendError::NoRoomOnHost { .. } => exit::FULL,
+        ExtendError::NotGrown { .. } => exit::FAILED,
     }
 }
 

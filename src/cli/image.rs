@@ -1,5 +1,10 @@
 //! `thinpool image`
 
+mod export;
+mod history;
+mod inspect;
+mod prune;
+
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -34,12 +39,37 @@ pub(super) enum Command {
     /// List the images.
     #[command(visible_alias = "ls")]
     List(output::Format),
-    /// Remove an image, and the layers that nothing else needs.
+    /// Tell all that is known of an image.
+    Inspect(inspect::Arguments),
+    /// Tell how an image was made, step by step, the last first.
+    History(history::Arguments),
+    /// Give an image another name besides the one it has.
+    Tag {
+        /// Which.
+        name: String,
+        /// Its new name.
+        new: String,
+    },
+    /// Write an image to an archive: an OCI image layout, as skopeo, umoci and `image import` read it.
+    #[command(visible_alias = "save", long_about = export::ABOUT)]
+    Export(export::Arguments),
+    /// Take an image's name away, and if it was its last one, the layers that nothing else needs.
+    ///
+    /// Refused for the last name of an image that containers were made of. If it has another name, those containers
+    /// are listed under that one.
     #[command(visible_alias = "rm")]
     Remove {
         /// Which.
-        name: String,
+        #[arg(required_unless_present = "prune", conflicts_with = "prune")]
+        names: Vec<String>,
+        /// Remove all that no container was made of, as `image prune` does.
+        #[arg(long)]
+        prune: bool,
+        #[command(flatten)]
+        how: prune::Arguments,
     },
+    /// Remove every image that no container was made of.
+    Prune(prune::Arguments),
 }
 
 pub(super) fn run(context: &Context, command: Command) -> Result<(), CliError> {
@@ -48,10 +78,23 @@ pub(super) fn run(context: &Context, command: Command) -> Result<(), CliError> {
             import(context, &name.parse()?, Input::from_argument(&source), reference, format)
         }
         Command::List(format) => list(context, format),
-        Command::Remove { name } => {
+        Command::Inspect(arguments) => inspect::run(context, &arguments),
+        Command::History(arguments) => history::run(context, &arguments),
+        Command::Tag { name, new } => {
             let host = context.host()?;
-            Pool::open(&host, &context.location())?.remove_image(&name.parse()?)?;
-            output::line(name)
+            let image = Pool::open(&host, &context.location())?.tag_image(&name.parse()?, &new.parse()?)?;
+            output::line(image.name)
+        }
+        Command::Export(arguments) => export::run(context, &arguments),
+        Command::Remove { prune: true, how, .. } | Command::Prune(how) => prune::run(context, &how),
+        Command::Remove { names, .. } => {
+            let names: Vec<ImageName> = names.iter().map(|name| name.parse()).collect::<Result<_, _>>()?;
+            let host = context.host()?;
+            let mut pool = Pool::open(&host, &context.location())?;
+            names.iter().try_for_each(|name| {
+                pool.remove_image(name)?;
+                output::line(name)
+            })
         }
     }
 }
@@ -124,7 +167,7 @@ pub(super) fn since(seconds: i64) -> String {
 
 /// An image for programs; `docs/json.md` explains the keys.
 #[derive(Debug, Serialize)]
-struct ImageJson<'a> {
+pub(super) struct ImageJson<'a> {
     name: &'a str,
     layers: u64,
     content_bytes: u64,
@@ -137,7 +180,7 @@ struct ImageJson<'a> {
 }
 
 impl<'a> ImageJson<'a> {
-    fn new(status: &'a ImageStatus) -> Self {
+    pub(super) fn new(status: &'a ImageStatus) -> Self {
         let Image { name, device, chain, parent, layers, content, created, .. } = &status.image;
         Self {
             name,

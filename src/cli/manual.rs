@@ -92,6 +92,21 @@ const EXAMPLES: &[(&str, &[Example])] = &[
         ],
     ),
     (
+        "extend",
+        &[
+            example(
+                "thinpool extend --data 200G --metadata 4G",
+                "The pool has that much now; nothing has to stop.",
+            ),
+            example("thinpool extend --data +20%", "A fifth more for data."),
+            example("thinpool extend", "The pool takes what its devices have grown by."),
+            example(
+                "thinpool extend --device /dev/sdd",
+                "A third disk for a pool that was set up with --device, and larger volumes on it.",
+            ),
+        ],
+    ),
+    (
         "destroy",
         &[
             example("thinpool destroy", "Asks first."),
@@ -99,6 +114,33 @@ const EXAMPLES: &[(&str, &[Example])] = &[
             example(
                 "thinpool destroy --abandon",
                 "Removes what there is of a pool whose thin pool, of somebody else's, is gone for good.",
+            ),
+        ],
+    ),
+    (
+        "check",
+        &[
+            example(
+                "thinpool check",
+                "What differs, and what a repair would do about it; exit code 5 if anything does.",
+            ),
+            example("thinpool check --pool ci --json", "The same of the pool `ci`, for programs."),
+            example("thinpool check --repair --yes", "The same as `thinpool repair --yes`."),
+        ],
+    ),
+    (
+        "repair",
+        &[
+            example("thinpool repair", "Tells what it would do, and asks first."),
+            example("thinpool repair --yes", "Mends what can be mended; exit code 9 if there was something."),
+            example(
+                "thinpool repair --delete-orphans",
+                "Devices that the catalog doesn't know are deleted instead of becoming containers.",
+            ),
+            example("thinpool repair --rebuild-catalog", "A new catalog where it is lost or damaged."),
+            example(
+                "thinpool repair --rebuild-catalog --datadev /dev/vg/data --metadatadev /dev/vg/metadata",
+                "The same, where nothing else tells what the pool lies on.",
             ),
         ],
     ),
@@ -121,7 +163,45 @@ const EXAMPLES: &[(&str, &[Example])] = &[
         ],
     ),
     ("image list", &[example("thinpool image list --json", "All images, for programs.")]),
-    ("image remove", &[example("thinpool image remove debian", "Refused while a container is made of it.")]),
+    (
+        "image inspect",
+        &[example(
+            "thinpool image inspect debian",
+            "Its layers, its devices, and what its maker says of it.",
+        )],
+    ),
+    ("image history", &[example("thinpool image history debian --no-trunc", "With every command in full.")]),
+    (
+        "image tag",
+        &[example("thinpool image tag debian:12 debian:stable", "The same image under a second name.")],
+    ),
+    (
+        "image export",
+        &[
+            example(
+                "thinpool image export app app.tar",
+                "An archive for `skopeo copy oci-archive:app.tar …`.",
+            ),
+            example(
+                "thinpool image export app --compression zstd | ssh host thinpool image import app -",
+                "The image, on another machine.",
+            ),
+        ],
+    ),
+    (
+        "image remove",
+        &[
+            example("thinpool image remove debian", "Refused while a container is made of it."),
+            example("thinpool image remove --prune --yes", "All that no container was made of."),
+        ],
+    ),
+    (
+        "image prune",
+        &[
+            example("thinpool image prune --dry-run", "Only tells what would be removed."),
+            example("thinpool image prune", "Asks first."),
+        ],
+    ),
     (
         "container create",
         &[
@@ -152,6 +232,23 @@ const EXAMPLES: &[(&str, &[Example])] = &[
         ],
     ),
     ("container unmount", &[example("thinpool container unmount web1", "From wherever it was mounted.")]),
+    (
+        "container diff",
+        &[example("thinpool container diff web1", "What was added, changed and deleted since it was made.")],
+    ),
+    (
+        "container commit",
+        &[
+            example(
+                "thinpool container commit web1 app:2 --message 'new release'",
+                "An image of it, as it is now.",
+            ),
+            example(
+                "thinpool container commit web1 app:2 --change 'CMD [\"/opt/app/run\"]' --label stage=test",
+                "The same, with another command and a label.",
+            ),
+        ],
+    ),
     ("container remove", &[example("thinpool container remove web1 web2", "Both, with everything in them.")]),
     (
         "config show",
@@ -261,9 +358,12 @@ mod tests {
             for Example { line, .. } in *examples {
                 let (_, typed) =
                     line.split_once("thinpool ").unwrap_or_else(|| panic!("{line}: without thinpool"));
-                let words = typed.split_whitespace().take_while(|word| !matches!(*word, "|" | ">"));
+                let words = shlex::split(typed).unwrap_or_else(|| panic!("{line}: a quote has no end"));
+                let words = words.into_iter().take_while(|word| !matches!(word.as_str(), "|" | ">"));
                 assert!(typed.starts_with(name), "{line}: not of {name}");
-                if let Err(error) = command().try_get_matches_from(std::iter::once("thinpool").chain(words)) {
+                if let Err(error) =
+                    command().try_get_matches_from(std::iter::once("thinpool".to_owned()).chain(words))
+                {
                     panic!("{line}: {error}");
                 }
             }

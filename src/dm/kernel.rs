@@ -8,8 +8,9 @@ use nix::errno::Errno;
 use super::ioctl::{Ioctls, Notifying};
 use super::udev::{self, Cookie, UdevSync};
 use super::{
-    Access, DeviceMapper, DeviceNumber, Error, Info, Name, NewDevice, Operation, PoolMessage, PoolStatus,
-    Removal, Removed, Table, ThinStatus, Version, Versions, Visibility, library, node, semaphore,
+    Access, Cookies, DeviceMapper, DeviceNumber, Error, Info, Name, NewDevice, Operation, PoolMessage,
+    PoolStatus, Removal, Removed, SEMAPHORES, Semaphore, Table, ThinStatus, Version, Versions, Visibility,
+    library, node, semaphore,
 };
 use crate::units::Sectors;
 
@@ -343,6 +344,16 @@ impl DeviceMapper for Kernel {
     fn thin_status(&self, device: &Name) -> Result<ThinStatus, Error> {
         let line = self.status_line(device, "thin")?;
         line.parse().map_err(|source| Error::Status { device: device.clone(), source })
+    }
+
+    fn abandoned_cookies(&self) -> std::io::Result<Cookies> {
+        let list = match std::fs::read_to_string(SEMAPHORES) {
+            // A kernel without semaphores has none left behind.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Cookies::default()),
+            list => Semaphore::list(&list?),
+        };
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+        Ok(Cookies::among(&list, now.map_or(0, |since| since.as_secs()), udev::cookie_waiters)?)
     }
 
     fn table(&self, name: &Name) -> Result<Option<Table>, Error> {

@@ -15,7 +15,7 @@ use steps::around;
 use super::udev::{cookie_waiters, is_cookie};
 
 /// The kernel's list of semaphores: proc(5).
-pub(crate) const LIST: &str = "/proc/sysvipc/sem";
+pub const SEMAPHORES: &str = "/proc/sysvipc/sem";
 
 /// How many semaphores a cookie of ours has; libdevmapper's have one.
 pub(super) const OURS: libc::c_int = 2;
@@ -27,8 +27,8 @@ pub(super) const MAKERS: libc::c_int = 1;
 const YOUNG: Duration = Duration::from_secs(10);
 
 /// A set of semaphores.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Semaphore {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Semaphore {
     /// Its key.
     pub(crate) key: u32,
     /// Its number.
@@ -39,27 +39,31 @@ pub(crate) struct Semaphore {
     pub(crate) changed: u64,
 }
 
-/// Those in the kernel's list.
-pub(crate) fn listed(list: &str) -> impl Iterator<Item = Semaphore> {
-    list.lines().skip(1).filter_map(semaphore)
-}
+impl Semaphore {
+    /// Reads the kernel's list.
+    #[must_use]
+    pub fn list(text: &str) -> Vec<Self> {
+        text.lines().skip(1).filter_map(Self::parse).collect()
+    }
 
-/// A line of "key semid perms nsems uid gid cuid cgid otime ctime".
-fn semaphore(line: &str) -> Option<Semaphore> {
-    let words: Vec<&str> = line.split_whitespace().collect();
-    let key: i32 = words.first()?.parse().ok()?;
-    Some(Semaphore {
-        key: key.cast_unsigned(),
-        id: words.get(1)?.parse().ok()?,
-        count: words.get(3)?.parse().ok()?,
-        changed: words.get(9)?.parse().ok()?,
-    })
+    /// A line of "key semid perms nsems uid gid cuid cgid otime ctime".
+    fn parse(line: &str) -> Option<Self> {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let key: i32 = words.first()?.parse().ok()?;
+        Some(Self {
+            key: key.cast_unsigned(),
+            id: words.get(1)?.parse().ok()?,
+            count: words.get(3)?.parse().ok()?,
+            changed: words.get(9)?.parse().ok()?,
+        })
+    }
 }
 
 /// Removes the cookies of ours whose maker died. That one can't be removed costs a semaphore, nothing else.
 pub(super) fn remove_abandoned() {
-    let list = std::fs::read_to_string(LIST).unwrap_or_default();
-    for cookie in listed(&list).filter(|one| is_cookie(one.key) && one.count == OURS) {
+    let list = std::fs::read_to_string(SEMAPHORES).unwrap_or_default();
+    let ours = |one: &Semaphore| is_cookie(one.key) && one.count == OURS;
+    for cookie in Semaphore::list(&list).into_iter().filter(ours) {
         match is_abandoned(cookie) {
             Ok(true) => remove(cookie.id),
             // It went while we looked.
@@ -91,13 +95,22 @@ fn is_abandoned(cookie: Semaphore) -> Result<bool, Errno> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn no_list_of_semaphores_makes_the_reader_panic(text in ".*|( *-?[0-9]{1,12}){0,12}\n") {
+            let _ = Semaphore::parse(&text);
+        }
+    }
 
     #[test]
     fn a_cookie_of_a_living_process_or_of_libdevmapper_is_never_removed() {
         let list = "       key      semid perms      nsems   uid   gid  cuid  cgid      otime      ctime\n\
                     223195655         17   600          1     0     0     0     0          0 1795564691\n";
-        let found: Vec<_> = listed(list).collect();
+        let found = Semaphore::list(list);
         assert!(is_cookie(found[0].key) && found[0].count != OURS && found[0].id == 17);
         let Ok(cookie) = super::super::udev::Cookie::new() else { return };
         remove_abandoned();

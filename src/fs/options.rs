@@ -43,6 +43,20 @@ impl MountOptions {
         Self::default().with_xfs_nospace_retries(Some(0))
     }
 
+    /// Options for a mount that is only read: nothing in the device changes, not even times of access.
+    #[must_use]
+    pub fn reading() -> Self {
+        Self { read_only: true, ..Self::default() }
+    }
+
+    /// The same options without times of access, which reading a file would write.
+    #[must_use]
+    pub fn without_access_times(mut self) -> Self {
+        self.attributes.remove(MountAttrFlags::MOUNT_ATTR__ATIME);
+        self.attributes |= MountAttrFlags::MOUNT_ATTR_NOATIME;
+        self
+    }
+
     /// The same options with XFS retrying metadata writes that find no space so often; `None` leaves it to the kernel,
     /// which retries for ever.
     #[must_use]

@@ -216,7 +216,7 @@ impl Pool<'_> {
     }
 
     /// A container that is ready, with the right to work on its device.
-    fn claim(&self, name: &str) -> Result<(Container, Lock), PoolError> {
+    pub(super) fn claim(&self, name: &str) -> Result<(Container, Lock), PoolError> {
         let no_such = || PoolError::NoSuch { what: "container", name: name.to_string() };
         let ready = |container: &Container| container.device.state == DeviceState::Ready;
         let container = self.catalog.container(name)?.filter(ready).ok_or_else(no_such)?;

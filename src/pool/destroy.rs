@@ -10,7 +10,7 @@ use super::lock::Lock;
 use super::setup::existing;
 use super::{Host, Location, Paths, Pool, PoolError, io_error, names};
 use crate::backing::Backing;
-use crate::catalog::{Catalog, PoolState};
+use crate::catalog::{Catalog, PoolFile, PoolState};
 use crate::dm::{PoolMessage, Removal, Uuid};
 use crate::files;
 use crate::units::TransactionId;
@@ -73,6 +73,7 @@ impl Pool<'_> {
         // Without its log the file alone must not look like a pool that is ready.
         self.catalog.fold()?;
         self.give_back_backing(abandon)?;
+        PoolFile::remove(&self.paths.catalog())?;
         for file in Catalog::files(&self.paths.catalog()) {
             remove_if_there(&file)?;
         }
@@ -141,8 +142,9 @@ impl Pool<'_> {
             return Ok(());
         }
         let pool = self.must_be_active()?;
-        if let Some(whose) = existing::device_in(self.host, &pool, Some(&Uuid::prefix_of(&self.record.uuid)))?
-        {
+        let ours = Uuid::prefix_of(&self.record.uuid);
+        if let Some(device) = existing::device_in(self.host, &pool, Some(&ours))? {
+            let whose = device.told();
             tracing::warn!(pool = %self.device, %whose, "somebody else works with it: left alone");
             return Ok(());
         }

@@ -1,5 +1,8 @@
 //! Thin devices as device-mapper devices: made when they are needed, gone when not.
 
+use nix::errno::Errno;
+
+use super::lock::Lock;
 use super::{Pool, PoolError};
 use crate::catalog::{Device, DeviceKind};
 use crate::dm::{self, Access, NewDevice, Removal, Removed, Table, Thin, Uuid, Visibility};
@@ -16,6 +19,8 @@ pub(super) const LARGEST: Bytes = Bytes::gib(1 << 30);
 pub(super) enum Use {
     /// To make, grow or free it ourselves: nothing in the system is to look into it.
     Own,
+    /// To read it ourselves: the kernel refuses every write.
+    Reading,
     /// For a container's user.
     Users,
 }
@@ -24,16 +29,17 @@ impl Pool<'_> {
     /// Gives a device its node. One that has it already keeps it, and is made fit for use.
     pub(super) fn activate_device(&self, device: &Device, usage: Use) -> Result<dm::Info, PoolError> {
         let visibility = match usage {
-            Use::Own => Visibility::Internal,
+            Use::Own | Use::Reading => Visibility::Internal,
             Use::Users => visibility(device.kind),
         };
+        let access = if usage == Use::Reading { Access::ReadOnly } else { Access::ReadWrite };
         let uuid = self.uuid_of(device.id);
         match self.host.find_ours(&device.node, &uuid)? {
-            Some(info) if info.live => {
+            Some(info) if info.live && info.read_only == (access == Access::ReadOnly) => {
                 self.host.dm.keep(&info, visibility)?;
                 return Ok(info);
             }
-            // Left by a creation that was killed between its two halves.
+            // Left by a creation that was killed between its two halves, or by a reader that was.
             Some(_) => drop(self.host.dm.remove(&device.node, Removal::Now)?),
             None => {}
         }
@@ -44,13 +50,16 @@ impl Pool<'_> {
             id: device.id,
             external_origin: None,
         });
-        Ok(self.host.dm.create(&NewDevice {
-            name: &device.node,
-            uuid: &uuid,
-            table: &table,
-            access: Access::ReadWrite,
-            visibility,
-        })?)
+        let new = NewDevice { name: &device.node, uuid: &uuid, table: &table, access, visibility };
+        match self.host.dm.create(&new) {
+            // The kernel makes no device in a pool that is suspended, which one is for a moment while it grows
+            // (`thin_ctr`). Nobody suspends it as long as we hold the lock.
+            Err(error) if error.errno() == Some(Errno::EINVAL) => {
+                let _change = Lock::exclusive(&self.paths.change_lock(), self.patience)?;
+                Ok(self.host.dm.create(&new)?)
+            }
+            created => Ok(created?),
+        }
     }
 
     /// Takes a device's node away. One in use stays, with an error, unless its removal may be deferred.
@@ -59,7 +68,7 @@ impl Pool<'_> {
         // An open device needs no seconds of patience to be found busy; what udev's probes hold is let go at once.
         match self.host.dm.remove(&device.node, removal) {
             Ok(removed) => Ok(removed),
-            Err(error) if error.errno() == Some(nix::errno::Errno::EBUSY) => {
+            Err(error) if error.errno() == Some(Errno::EBUSY) => {
                 Err(PoolError::InUse { device: device.node.clone(), open_count: info.open_count })
             }
             Err(error) => Err(error.into()),

@@ -2,8 +2,10 @@
 //! the tables and ages of lists. Nothing here asks the kernel or decides anything.
 
 mod age;
+mod check;
 mod docker;
 mod doctor;
+mod fields;
 mod json;
 mod row;
 mod table;
@@ -12,8 +14,10 @@ mod testing;
 mod text;
 
 pub use age::age;
+pub use check::{CheckJson, found_text, repaired_text};
 pub use docker::docker_rows;
 pub use doctor::{FindingsJson, findings_text};
+pub use fields::fields;
 pub use json::{StatusJson, json};
 pub use row::{Row, print_rows};
 pub use table::{Column, Table};

@@ -3,8 +3,12 @@
 mod check;
 mod devices;
 mod disks;
+mod existing;
+mod extend;
 mod kills;
 mod machine;
+mod metadata;
+mod metadata_check;
 mod model;
 mod reboot;
 mod refusals;

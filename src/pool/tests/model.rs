@@ -40,21 +40,28 @@ fn step() -> impl Strategy<Value = Step> {
 /// What should be there: images, and containers with their images.
 #[derive(Debug, Default, Clone)]
 struct Model {
-    images: BTreeSet<&'static str>,
+    images: BTreeMap<&'static str, usize>,
     containers: BTreeMap<&'static str, &'static str>,
 }
 
 impl Model {
+    /// Another name of the same image: one with the same layers.
+    fn other_name(&self, name: &str) -> Option<&'static str> {
+        let layers = self.images.get(name)?;
+        self.images.iter().find(|(other, same)| **other != name && *same == layers).map(|(other, _)| *other)
+    }
+
     /// Whether the step should work, by the model alone.
     fn allows(&self, step: &Step) -> bool {
         match *step {
-            Step::Import(image, _) => !self.images.contains(IMAGES[image]),
+            Step::Import(image, _) => !self.images.contains_key(IMAGES[image]),
             Step::RemoveImage(image) => {
-                self.images.contains(IMAGES[image])
-                    && !self.containers.values().any(|of| *of == IMAGES[image])
+                self.images.contains_key(IMAGES[image])
+                    && (self.other_name(IMAGES[image]).is_some()
+                        || !self.containers.values().any(|of| *of == IMAGES[image]))
             }
             Step::Create(image, name) => {
-                self.images.contains(IMAGES[image]) && !self.containers.contains_key(CONTAINERS[name])
+                self.images.contains_key(IMAGES[image]) && !self.containers.contains_key(CONTAINERS[name])
             }
             Step::Remove(name) => self.containers.contains_key(CONTAINERS[name]),
             Step::Restart | Step::Reboot | Step::Die(_) => true,
@@ -63,13 +70,23 @@ impl Model {
 
     /// As it would be observed.
     fn owned(&self) -> (BTreeSet<String>, BTreeSet<String>) {
-        (owned(&self.images), owned(self.containers.keys()))
+        (owned(self.images.keys()), owned(self.containers.keys()))
     }
 
     fn apply(&mut self, step: &Step) {
+        let other = match *step {
+            Step::RemoveImage(image) => self.other_name(IMAGES[image]),
+            _ => None,
+        };
         match *step {
-            Step::Import(image, _) => drop(self.images.insert(IMAGES[image])),
-            Step::RemoveImage(image) => drop(self.images.remove(IMAGES[image])),
+            Step::Import(image, layers) => drop(self.images.insert(IMAGES[image], layers)),
+            Step::RemoveImage(image) => {
+                let of_it = self.containers.values_mut().filter(|of| **of == IMAGES[image]);
+                if let Some(other) = other {
+                    of_it.for_each(|of| *of = other);
+                }
+                self.images.remove(IMAGES[image]);
+            }
             Step::Create(image, name) => drop(self.containers.insert(CONTAINERS[name], IMAGES[image])),
             Step::Remove(name) => drop(self.containers.remove(CONTAINERS[name])),
             Step::Restart | Step::Reboot | Step::Die(_) => {}
