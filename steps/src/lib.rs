@@ -28,10 +28,18 @@ pub fn during(what: Arguments<'_>) {
 #[inline]
 fn place(_: &str, _: Arguments<'_>) {}
 
+/// Nothing dies here.
+#[cfg(not(debug_assertions))]
+#[inline]
+#[must_use]
+pub fn is_dead() -> bool {
+    false
+}
+
 #[cfg(debug_assertions)]
 use debug::place;
 #[cfg(debug_assertions)]
-pub use debug::{Died, Steps, run_and_die_at};
+pub use debug::{Died, Steps, is_dead, run_and_die_at};
 
 #[cfg(debug_assertions)]
 mod debug {
@@ -90,28 +98,22 @@ mod debug {
     #[derive(Debug)]
     pub struct Died(pub Steps);
 
+    #[derive(Default)]
     struct Thread {
         die_at: usize,
         met: Steps,
         dead: bool,
-        as_it_dies: Box<dyn Fn()>,
     }
 
     thread_local! {
         static THREAD: RefCell<Option<Thread>> = const { RefCell::new(None) };
     }
 
-    /// Lets `act` die at a place, counted from 1, in place of a process: `as_it_dies` is called there, and has to see to
-    /// it that what destructors do from then on comes to nothing. [`Died`] if it did; else what came of it, with the
+    /// Lets `act` die at a place, counted from 1, in place of a process: from there on the stack is taken down, and what
+    /// destructors do meanwhile has to come to nothing ([`is_dead`]). [`Died`] if it did; else what came of it, with the
     /// places that it met.
-    pub fn run_and_die_at<T>(
-        place: usize,
-        as_it_dies: impl Fn() + 'static,
-        act: impl FnOnce() -> T,
-    ) -> Result<(T, Steps), Died> {
-        let thread =
-            Thread { die_at: place, met: Steps::default(), dead: false, as_it_dies: Box::new(as_it_dies) };
-        THREAD.with_borrow_mut(|slot| *slot = Some(thread));
+    pub fn run_and_die_at<T>(place: usize, act: impl FnOnce() -> T) -> Result<(T, Steps), Died> {
+        THREAD.with_borrow_mut(|slot| *slot = Some(Thread { die_at: place, ..Thread::default() }));
         let result = catch_unwind(AssertUnwindSafe(act));
         let met = THREAD.with_borrow_mut(Option::take).map(|thread| thread.met).unwrap_or_default();
         match result {
@@ -121,6 +123,12 @@ mod debug {
         }
     }
 
+    /// Whether what runs in this thread has died in [`run_and_die_at`].
+    #[must_use]
+    pub fn is_dead() -> bool {
+        THREAD.with_borrow(|slot| slot.as_ref().is_some_and(|thread| thread.dead))
+    }
+
     struct DiesHere;
 
     fn meet_in_thread(when: &str, what: Arguments<'_>) {
@@ -128,9 +136,6 @@ mod debug {
             let Some(thread) = slot.as_mut().filter(|thread| !thread.dead) else { return false };
             thread.met.0.push(format!("{when} {what}"));
             thread.dead = thread.met.0.len() == thread.die_at;
-            if thread.dead {
-                (thread.as_it_dies)();
-            }
             thread.dead
         });
         if dies {
@@ -148,14 +153,10 @@ mod tests {
         let run = |place| {
             let taken = std::rc::Rc::new(std::cell::Cell::new(0));
             let count = std::rc::Rc::clone(&taken);
-            let ended = run_and_die_at(
-                place,
-                || {},
-                move || {
-                    around(format_args!("one"), || count.set(1));
-                    around(format_args!("two"), || count.set(2));
-                },
-            );
+            let ended = run_and_die_at(place, move || {
+                around(format_args!("one"), || count.set(1));
+                around(format_args!("two"), || count.set(2));
+            });
             (ended.is_ok(), taken.get())
         };
         assert_eq!([1, 2, 3, 4, 5].map(run), [(false, 0), (false, 1), (false, 1), (false, 2), (true, 2)]);

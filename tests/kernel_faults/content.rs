@@ -1,79 +1,109 @@
-//! What is on the devices of a pool, to the byte.
+//! What a pool that is at rest holds: its devices and their content, to the byte, as `thin_dump` finds them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
-use std::io::Read;
-use std::time::Duration;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::process::Command;
 
 use thinpool::catalog::{Catalog, DeviceState};
-use thinpool::dm::{Access, DeviceMapper, Kernel, Name, NewDevice, Removal, Table, Thin, Uuid, Visibility};
-use thinpool::units::DeviceId;
 
-use crate::support::Bench;
+use crate::support::{CatalogFile, ok};
 
-/// What isn't zero on a device, in blocks by their number.
+/// The size of a data block.
+const BLOCK: usize = 64 << 10;
+
+/// What isn't zero on a device, by the number of the block.
 type Content = BTreeMap<u64, Vec<u8>>;
 
 /// The content of devices, by their ids.
-#[derive(Default, PartialEq, Eq)]
-pub struct Contents(BTreeMap<DeviceId, Content>);
+#[derive(Default)]
+pub struct Contents(BTreeMap<u32, Content>);
 
 impl Contents {
-    /// Reads all devices that are ready. None of them may be active.
-    pub fn of(bench: &Bench) -> Self {
-        Self::read(bench, |_| true)
+    /// Of the pool in this directory, which must not be active.
+    pub fn of(pool: &Path) -> Self {
+        Self::from_dump(&dump(pool), &pool.join("data"), |_| true)
     }
 
-    /// Fails unless all these devices are there and nothing on them has changed.
-    pub fn assert_kept(&self, bench: &Bench, context: &str) {
-        let now = Self::read(bench, |id| self.0.contains_key(&id));
+    /// Fails unless the pool, which must not be active, is sound, and on these devices not a bit has changed.
+    pub fn assert_kept(&self, pool: &Path, context: &str) {
+        let dump = assert_sound(pool, context);
+        let now = Self::from_dump(&dump, &pool.join("data"), |id| self.0.contains_key(&id));
         for (id, content) in &self.0 {
             let found = now.0.get(id).unwrap_or_else(|| panic!("{context}: device {id} is gone"));
-            let differ = content.iter().any(|(at, block)| found.get(at) != Some(block));
-            assert!(!differ && found.len() == content.len(), "{context}: what is on device {id} has changed");
+            assert!(found == content, "{context}: what is on device {id} has changed");
         }
     }
 
-    fn read(bench: &Bench, wanted: impl Fn(DeviceId) -> bool) -> Self {
-        let dm = Kernel::open(Duration::from_secs(30)).expect("device-mapper");
-        let pool = Name::new(format!("{}-pool", bench.name)).expect("a name");
-        let pool = dm.find(&pool).expect("looked for").expect("active").device;
-        let catalog = Catalog::open(&bench.state().join("catalog.db")).expect("opens").expect("is there");
+    fn from_dump(dump: &str, data: &Path, wanted: impl Fn(u32) -> bool) -> Self {
+        let data = File::open(data).expect("opens");
         let mut contents = Self::default();
-        for device in catalog.devices_in(DeviceState::Ready).expect("listed") {
-            if !wanted(device.id) {
-                continue;
+        let mut current = None;
+        for line in dump.lines() {
+            let value = |name: &str| value(line, name);
+            if let Some(id) = value("dev_id") {
+                let id = u32::try_from(id).expect("24 bits");
+                current = wanted(id).then_some(id);
+                if wanted(id) {
+                    contents.0.insert(id, Content::new());
+                }
             }
-            let name = Name::new(format!("look-{}-{}", bench.name, device.id)).expect("a name");
-            let thin = Thin { length: device.size.sectors(), pool, id: device.id, external_origin: None };
-            let looking = NewDevice {
-                name: &name,
-                uuid: &Uuid::of_somebody_else(name.as_str()),
-                table: &Table::Thin(thin),
-                access: Access::ReadOnly,
-                visibility: Visibility::Internal,
+            let (first, at, length) = match (value("origin_block"), value("origin_begin")) {
+                (Some(block), _) => (block, value("data_block"), Some(1)),
+                (_, Some(begin)) => (begin, value("data_begin"), value("length")),
+                _ => continue,
             };
-            let info = dm.create(&looking).expect("a device to look with");
-            let content = blocks(&mut File::open(info.device.kernel_node()).expect("opens"));
-            dm.remove(&name, Removal::Now).expect("removed");
-            contents.0.insert(device.id, content);
+            let (at, length) = (at.expect("a place"), length.expect("a length"));
+            let Some(content) = current.and_then(|id| contents.0.get_mut(&id)) else { continue };
+            for number in 0..length {
+                let mut block = vec![0; BLOCK];
+                data.read_exact_at(&mut block, (at + number) * BLOCK as u64).expect("read");
+                if block.iter().any(|byte| *byte != 0) {
+                    content.insert(first + number, block);
+                }
+            }
         }
         contents
     }
 }
 
-fn blocks(device: &mut File) -> Content {
-    let mut content = Content::new();
-    let mut block = vec![0; 64 << 10];
-    let zero = block.clone();
-    for number in 0.. {
-        let length = device.read(&mut block).expect("read");
-        if length == 0 {
-            break;
-        }
-        if block[..length] != zero[..length] {
-            content.insert(number, block[..length].to_vec());
-        }
+/// Fails unless the pool, which must not be active, has exactly the devices that the catalog knows, all of them finished
+/// and needed, in sound metadata; gives that as text.
+pub fn assert_sound(pool: &Path, context: &str) -> String {
+    let dump = dump(pool);
+    assert_agree(pool, &dump, context);
+    dump
+}
+
+/// Sound metadata, as text.
+fn dump(pool: &Path) -> String {
+    let metadata = pool.join("metadata");
+    ok(Command::new("thin_check").arg("--quiet").arg(&metadata));
+    ok(Command::new("thin_dump").arg(&metadata))
+}
+
+fn assert_agree(pool: &Path, dump: &str, context: &str) {
+    let path = pool.join("catalog.db");
+    let catalog = Catalog::open(&path).expect("opens").unwrap_or_else(|| panic!("{context}: no catalog"));
+    assert_eq!(catalog.intent().expect("read"), None, "{context}: an intent is open");
+    for state in [DeviceState::Pending, DeviceState::Draft, DeviceState::Deleted] {
+        assert_eq!(catalog.devices_in(state).expect("listed"), [], "{context}: {state:?}");
     }
-    content
+    let known = CatalogFile::read(&path);
+    let there: BTreeSet<u32> = dump
+        .lines()
+        .filter_map(|line| value(line, "dev_id"))
+        .map(|id| u32::try_from(id).expect("24 bits"))
+        .collect();
+    assert_eq!(there, known.devices, "{context}: the pool's devices, and those of the catalog");
+    let transaction = dump.lines().next().and_then(|line| value(line, "transaction"));
+    assert_eq!(transaction, Some(known.transaction.into()), "{context}: transaction ids");
+    assert_eq!(known.useless, BTreeSet::new(), "{context}: devices that nothing needs");
+}
+
+/// The number that an attribute has.
+fn value(line: &str, name: &str) -> Option<u64> {
+    let from = line.split_once(&format!(" {name}=\""))?.1;
+    from.split_once('"')?.0.parse().ok()
 }

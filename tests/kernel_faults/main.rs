@@ -7,8 +7,11 @@
     reason = "a test that can't go on has failed"
 )]
 
+mod at_once;
 mod content;
 mod kills;
+mod log_writes;
+mod power_cuts;
 #[path = "../kernel/support.rs"]
 #[allow(dead_code, reason = "another binary uses the rest")]
 mod support;

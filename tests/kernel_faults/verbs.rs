@@ -1,5 +1,11 @@
 //! Every command that changes something, and how it comes to have something to do.
 
+use std::fmt::Debug;
+use std::str::FromStr;
+use std::time::Duration;
+
+use thinpool::pool::{Checking, Host, Location, NewContainer, Pool, PoolError};
+
 use crate::support::{Bench, SMALL};
 
 /// A command that changes something.
@@ -17,18 +23,18 @@ pub struct Verb {
 /// Every one. The pool that they are called on has the image `small` and the container `kept`, which none of them
 /// touches.
 pub const VERBS: &[Verb] = &[
-    verb("setup", |bench| destroy(bench), |_| words(&SMALL.map(small)), &[0]),
+    verb("setup", destroy, |_| words(&SMALL.map(small)), &[0]),
     verb("destroy", there, |_| words(&["destroy", "--yes"]), &[0, 4]),
-    verb("activate", |bench| bench.ok_again(&["deactivate"]), |_| words(&["activate"]), &[0]),
-    verb("deactivate", |bench| bench.ok_again(&["activate"]), |_| words(&["deactivate"]), &[0]),
-    verb("image import", no_image, |bench| importing(bench), &[0, 1]),
+    verb("activate", at_rest, |_| words(&["activate"]), &[0]),
+    verb("deactivate", |bench| pool(bench, |_| Ok(())), |_| words(&["deactivate"]), &[0]),
+    verb("image import", no_image, importing, &[0, 7]),
     verb("image remove", image, |_| words(&["image", "remove", "second"]), &[0, 4]),
-    verb("container create", no_web, |_| words(&["container", "create", "small", "--name", "web"]), &[0, 1]),
+    verb("container create", no_web, |_| words(&["container", "create", "small", "--name", "web"]), &[0, 7]),
     verb(
         "container create --size",
         no_web,
         |_| words(&["container", "create", "small", "--name", "web", "--size", "96M"]),
-        &[0, 1],
+        &[0, 7],
     ),
     verb("container activate", inactive, |_| words(&["container", "activate", "web"]), &[0]),
     verb("container deactivate", active, |_| words(&["container", "deactivate", "web"]), &[0]),
@@ -66,11 +72,16 @@ pub fn small(argument: &str) -> &str {
 }
 
 fn destroy(bench: &Bench) {
-    bench.run(["destroy", "--yes"]);
+    // Where there is none there is nothing to do.
+    drop(bench.location().destroy(&host(), false));
 }
 
 fn there(bench: &Bench) {
     bench.ok(SMALL.map(small));
+}
+
+fn at_rest(bench: &Bench) {
+    pool(bench, |pool| pool.deactivate().map(drop));
 }
 
 fn importing(bench: &Bench) -> Vec<String> {
@@ -83,9 +94,7 @@ fn importing(bench: &Bench) -> Vec<String> {
 }
 
 fn no_image(bench: &Bench) {
-    if bench.names("image").contains(&"second".to_owned()) {
-        bench.ok(["image", "remove", "second"]);
-    }
+    pool(bench, |pool| done_or_absent(pool.remove_image(&name("second"))));
 }
 
 fn image(bench: &Bench) {
@@ -95,37 +104,75 @@ fn image(bench: &Bench) {
 }
 
 fn no_web(bench: &Bench) {
-    if bench.names("container").contains(&"web".to_owned()) {
-        bench.run(["container", "unmount", "web"]);
-        bench.ok(["container", "remove", "web"]);
-    }
-}
-
-fn web(bench: &Bench) {
-    if !bench.names("container").contains(&"web".to_owned()) {
-        bench.ok(["container", "create", "small", "--name", "web"]);
-    }
-    bench.run(["container", "unmount", "web"]);
+    pool(bench, |pool| {
+        put_away(pool);
+        done_or_absent(pool.remove_container(&name("web")))
+    });
 }
 
 fn inactive(bench: &Bench) {
-    web(bench);
-    bench.ok(["container", "deactivate", "web"]);
+    pool(bench, |pool| {
+        put_away(pool);
+        let new = NewContainer { name: Some(name("web")), image: name("small"), size: None };
+        match pool.create_container(&new) {
+            Err(PoolError::NameTaken { .. }) => Ok(()),
+            created => created.map(drop),
+        }
+    });
 }
 
 fn active(bench: &Bench) {
-    web(bench);
-    bench.ok(["container", "activate", "web"]);
+    inactive(bench);
+    pool(bench, |pool| pool.activate_container(&name("web")).map(drop));
 }
 
 fn mounted(bench: &Bench) {
-    web(bench);
-    bench.ok(["container", "mount", "web"]);
+    inactive(bench);
+    pool(bench, |pool| pool.mount_container(&name("web"), None).map(drop));
+}
+
+/// Takes what a verb has made of the container `web` back: its mount and its node.
+pub fn put_away(pool: &mut Pool<'_>) {
+    let web = name("web");
+    // Neither need be there; what can't be taken back is found by who looks for strays.
+    drop(pool.unmount_container(&web));
+    drop(pool.deactivate_container(&web));
+}
+
+/// Works on the pool, which is active, by the library: a process costs more than what it does.
+pub fn pool(bench: &Bench, work: impl FnOnce(&mut Pool<'_>) -> Result<(), PoolError>) {
+    let host = host();
+    let mut pool = Pool::open(&host, &bench.location()).expect("a pool");
+    pool.activate(Checking::AsNeeded).expect("active");
+    work(&mut pool).expect("done");
+}
+
+/// The system.
+pub fn host() -> Host {
+    Host::system(Duration::from_secs(60)).expect("a system")
+}
+
+fn done_or_absent(result: Result<(), PoolError>) -> Result<(), PoolError> {
+    match result {
+        Err(PoolError::NoSuch { .. }) => Ok(()),
+        result => result,
+    }
+}
+
+/// Some name.
+pub fn name<N: FromStr<Err: Debug>>(name: &str) -> N {
+    name.parse().expect("a name")
 }
 
 impl Bench {
-    fn ok_again(&self, words: &[&str]) {
-        self.ok(words);
+    /// Where the library finds the pool.
+    pub fn location(&self) -> Location {
+        Location {
+            name: name(&self.name),
+            root: self.root(),
+            patience: Duration::from_secs(60),
+            device_patience: Duration::ZERO,
+        }
     }
 
     /// The names in a listing.
