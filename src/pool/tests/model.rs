@@ -125,7 +125,7 @@ fn observed(machine: &Machine) -> (BTreeSet<String>, BTreeSet<String>) {
 
 /// How many sequences: what `PROPTEST_CASES` says, or what a run of all tests can afford.
 fn cases() -> u32 {
-    std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(200)
+    std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(100)
 }
 
 proptest! {
