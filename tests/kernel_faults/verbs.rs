@@ -5,7 +5,7 @@ use std::process::Command;
 use std::str::FromStr;
 use std::time::Duration;
 
-use thinpool::pool::{Checking, Host, Location, NewContainer, Pool, PoolError};
+use thinpool::pool::{Checking, Host, Labels, Location, MountRequest, NewContainer, Pool, PoolError};
 
 use crate::support::{Bench, SMALL, ok};
 
@@ -119,7 +119,7 @@ fn active_pool(bench: &Bench) {
 /// A snapshot in the pool that the catalog doesn't know.
 fn orphan(bench: &Bench) {
     const ID: u32 = 4000;
-    pool(bench, |pool| done_or_absent(pool.remove_container(&name("recovered-4000"))));
+    pool(bench, |pool| done_or_absent(pool.remove_container(&name("recovered-4000"), false).map(drop)));
     let kept =
         bench.list("container").iter().find(|one| one["name"] == "kept").expect("kept")["device_id"].clone();
     let message = format!("create_snap {ID} {kept}");
@@ -158,14 +158,19 @@ fn image(bench: &Bench) {
 fn no_web(bench: &Bench) {
     pool(bench, |pool| {
         put_away(pool);
-        done_or_absent(pool.remove_container(&name("web")))
+        done_or_absent(pool.remove_container(&name("web"), false).map(drop))
     });
 }
 
 fn inactive(bench: &Bench) {
     pool(bench, |pool| {
         put_away(pool);
-        let new = NewContainer { name: Some(name("web")), image: name("small"), size: None };
+        let new = NewContainer {
+            name: Some(name("web")),
+            image: name("small"),
+            size: None,
+            labels: Labels::default(),
+        };
         match pool.create_container(&new) {
             Err(PoolError::NameTaken { .. }) => Ok(()),
             created => created.map(drop),
@@ -180,7 +185,7 @@ fn active(bench: &Bench) {
 
 fn mounted(bench: &Bench) {
     inactive(bench);
-    pool(bench, |pool| pool.mount_container(&name("web"), None).map(drop));
+    pool(bench, |pool| pool.mount_container(&name("web"), &MountRequest::default()).map(drop));
 }
 
 /// Takes what a verb has made of the container `web` back: its mount and its node.
