@@ -124,7 +124,7 @@ impl Location {
         let (backing, policy) = match (&rebuild.from, &written) {
             (Some(from), _) => {
                 let policy = written.as_ref().map_or(&rebuild.policy, |written| &written.policy);
-                self.backing_from(host, from, policy)?
+                Self::backing_from(host, from, policy)?
             }
             (None, Some(written)) => (written.backing.clone(), written.policy.clone()),
             (None, None) => return Err(PoolError::BackingUnknown(PoolFile::beside(&catalog))),
@@ -145,7 +145,6 @@ impl Location {
     }
 
     fn backing_from(
-        &self,
         host: &Host,
         from: &RebuildFrom,
         policy: &Policy,
