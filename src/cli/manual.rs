@@ -319,7 +319,9 @@ mod tests {
                 let words = shlex::split(typed).unwrap_or_else(|| panic!("{line}: a quote has no end"));
                 let words = words.into_iter().take_while(|word| !matches!(word.as_str(), "|" | ">"));
                 assert!(typed.starts_with(name), "{line}: not of {name}");
-                if let Err(error) = command().try_get_matches_from(std::iter::once("thinpool".to_owned()).chain(words)) {
+                if let Err(error) =
+                    command().try_get_matches_from(std::iter::once("thinpool".to_owned()).chain(words))
+                {
                     panic!("{line}: {error}");
                 }
             }

@@ -4,6 +4,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use crate::backing::{Attached, LoopDevices, LoopError};
 use crate::catalog::{DeviceState, Policy};
 use crate::dm::{DeviceNumber, Twin};
 use crate::fs::{Detached, FileSystem, FileSystems, FsError, MountOptions};
+use crate::image::{self, ChainId, DiffId, Digest};
 use crate::pool::{
     DraftStore, Host, ImageName, Location, NewContainer, Pool, PoolError, SetUp, Setup, Wanted,
 };
@@ -46,7 +48,10 @@ impl Machine {
             dm: twin.clone(),
             loops: loops.clone(),
             blocks: disks.clone(),
-            fs: Arc::new(NoFileSystems),
+            fs: Arc::new(NoFileSystems {
+                mounts: directory.path().join("mounts"),
+                made: AtomicU32::default(),
+            }),
             checker: checker.clone(),
         };
         let location = Location {
@@ -127,9 +132,12 @@ impl Machine {
         let mut chain = None;
         for word in words {
             let parent = chain.take();
-            let this = format!("{}/{word}", parent.as_deref().unwrap_or_default());
+            let diff = DiffId(Digest::of(word.as_bytes()));
+            let below: Option<ChainId> = parent.as_deref().map(|parent: &str| parent.parse().expect("an id"));
+            let this = ChainId::of(below.as_ref(), &diff).to_string();
             if !store.contains(&this)? {
-                store.draft(parent.as_deref())?.commit(&this, word, parent.as_deref(), Bytes::mib(1))?;
+                let draft = store.draft(parent.as_deref())?;
+                draft.commit(&this, &diff.to_string(), parent.as_deref(), Bytes::mib(1))?;
             }
             chain = Some(this);
         }
@@ -144,6 +152,17 @@ impl Machine {
     pub(super) fn create_of(&self, image: &str, name: &str, size: Option<Bytes>) -> Result<(), PoolError> {
         let (image, name) = (image.parse().expect("a name"), Some(name.parse().expect("a name")));
         self.pool().create_container(&NewContainer { name, image, size }).map(drop)
+    }
+
+    pub(super) fn commit(&self, container: &str, image: &str) -> Result<(), PoolError> {
+        let (container, image) = (container.parse().expect("a name"), image.parse().expect("a name"));
+        let commit = image::Commit::default();
+        let committed =
+            image::commit(&self.host, &self.location, &container, &image, &commit, &mut image::NoProgress);
+        committed.map(drop).map_err(|error| match error {
+            image::CommitError::Pool(error) => error,
+            other => panic!("{other}"),
+        })
     }
 
     pub(super) fn remove(&self, name: &str) -> Result<(), PoolError> {
@@ -253,8 +272,11 @@ impl MetadataChecker for Checker {
     }
 }
 
-/// File systems that are always in order.
-struct NoFileSystems;
+/// File systems that are always in order. Each mount has a file in it that no other has.
+struct NoFileSystems {
+    mounts: PathBuf,
+    made: AtomicU32,
+}
 
 impl FileSystems for NoFileSystems {
     fn supported(&self) -> Vec<FileSystem> {
@@ -274,7 +296,11 @@ impl FileSystems for NoFileSystems {
     }
 
     fn mount_detached(&self, _: FileSystem, _: &Path, _: &MountOptions) -> Result<Detached, FsError> {
-        Ok(Detached::pretended(PathBuf::from("/nonexistent")))
+        let number = self.made.fetch_add(1, Ordering::Relaxed).to_string();
+        let root = self.mounts.join(&number);
+        std::fs::create_dir_all(&root).expect("a directory");
+        std::fs::write(root.join(number), "").expect("a file");
+        Ok(Detached::pretended(root))
     }
 
     fn grow(&self, _: FileSystem, _: &Path, _: Bytes) -> Result<(), FsError> {

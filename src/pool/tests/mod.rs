@@ -3,6 +3,7 @@
 mod check;
 mod devices;
 mod disks;
+mod images;
 mod kills;
 mod machine;
 mod model;
