@@ -14,6 +14,7 @@ mod devices;
 mod docs;
 mod doctor;
 mod images;
+mod layers;
 mod lifecycle;
 mod settings;
 mod status;
