@@ -206,7 +206,7 @@ fn what_a_killed_commit_diff_or_export_left_is_gone_after_the_next_command() {
 #[test]
 fn an_export_replaces_nothing_and_leaves_nothing_when_it_fails() {
     let bench = Bench::with_pool();
-    let (root, file) = (bench.beside("root"), bench.beside("out").join("precious"));
+    let (root, file) = (bench.beside("tree"), bench.beside("out").join("precious"));
     fs::create_dir_all(file.parent().unwrap()).unwrap();
     fs::create_dir(&root).unwrap();
     fs::write(root.join(".wh.odd"), "").unwrap();
