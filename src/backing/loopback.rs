@@ -1,15 +1,16 @@
 //! The two sparse files under a loopback pool.
 
-use std::fs::{DirBuilder, File, OpenOptions};
+use std::fs::OpenOptions;
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
-use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use super::Part;
+use crate::files;
 use crate::units::{Bytes, SECTOR_SIZE};
 
 /// Where a loopback pool's files are.
@@ -37,6 +38,13 @@ pub struct LoopFileIds {
     metadata: u64,
 }
 
+impl LoopFileIds {
+    /// Of files that are there.
+    pub fn of(files: &LoopFiles) -> io::Result<Self> {
+        Ok(Self { data: files.data.metadata()?.ino(), metadata: files.metadata.metadata()?.ino() })
+    }
+}
+
 /// What a file takes and could take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct FileSpace {
@@ -58,6 +66,9 @@ pub enum LoopFileError {
         "{0} exists already and does not belong to this pool; move it away, or choose another directory with --dir"
     )]
     Exists(PathBuf),
+    /// A file of that name is there, and it isn't the pool's.
+    #[error("{0} is not the file that the pool was made with; it was left as it is")]
+    Replaced(PathBuf),
     /// The file system can't hold a file of that length.
     #[error(
         "{path} can't be made {size} long: {source} (the largest file of this file system may be smaller)"
@@ -120,15 +131,13 @@ impl LoopFiles {
     pub fn name(&self, pool: &uuid::Uuid) -> Result<(), LoopFileError> {
         for path in [&self.data, &self.metadata] {
             let draft = draft_name(path, pool);
-            match renameat2(AT_FDCWD, &draft, AT_FDCWD, path, RenameFlags::RENAME_NOREPLACE) {
+            match files::rename_new(&draft, path) {
                 Err(Errno::EEXIST) => return Err(LoopFileError::Exists(path.clone())),
                 renamed => renamed.map_err(|errno| io("name", path)(errno.into()))?,
             }
             // A name is durable only when its directory is.
             let directory = directory(path);
-            File::open(directory)
-                .and_then(|directory| directory.sync_all())
-                .map_err(io("sync", directory))?;
+            files::sync_directory(directory).map_err(io("sync", directory))?;
         }
         Ok(())
     }
@@ -152,6 +161,40 @@ impl LoopFiles {
     }
 }
 
+impl Loopback {
+    /// Where a part is.
+    #[must_use]
+    pub fn file(&self, part: Part) -> &Path {
+        match part {
+            Part::Data => &self.files.data,
+            Part::Metadata => &self.files.metadata,
+        }
+    }
+
+    /// Makes a file so long, with a hole for what is new, and makes that durable. One that is as long stays as it is:
+    /// nothing here ever makes a file shorter.
+    pub fn grow(&self, part: Part, to: Bytes) -> Result<(), LoopFileError> {
+        let path = self.file(part);
+        let file = OpenOptions::new().write(true).open(path).map_err(io("open", path))?;
+        let found = file.metadata().map_err(io("look at", path))?;
+        let made = self.ids.map(|ids| match part {
+            Part::Data => ids.data,
+            Part::Metadata => ids.metadata,
+        });
+        if made.is_some_and(|made| made != found.ino()) {
+            return Err(LoopFileError::Replaced(path.to_owned()));
+        }
+        if found.len() < to.0 {
+            files::set_length(&file, path, to.0).map_err(|source| LoopFileError::Size {
+                path: path.to_owned(),
+                size: to,
+                source,
+            })?;
+        }
+        files::sync(&file, path).map_err(io("sync", path))
+    }
+}
+
 impl FileSpace {
     /// Looks at one file and at the file system under it.
     pub fn of(path: &Path) -> io::Result<Self> {
@@ -168,16 +211,22 @@ impl FileSpace {
 
 /// Makes a directory that only root may look into. One that exists keeps its mode.
 pub(crate) fn make_private_directory(path: &Path) -> Result<(), LoopFileError> {
-    let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
-    made.map_err(|source| LoopFileError::Io { action: "make the directory", path: path.to_owned(), source })
+    files::make_directory(path, 0o700).map_err(|source| LoopFileError::Io {
+        action: "make the directory",
+        path: path.to_owned(),
+        source,
+    })
 }
 
 /// Makes a file of this length, and tells its inode.
 fn create_sparse(path: &Path, size: Bytes) -> Result<u64, LoopFileError> {
-    let file =
-        OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(io("create", path))?;
-    file.set_len(size.0).map_err(|source| LoopFileError::Size { path: path.to_owned(), size, source })?;
-    file.sync_all().map_err(io("sync", path))?;
+    let file = files::create_new(path).map_err(io("create", path))?;
+    files::set_length(&file, path, size.0).map_err(|source| LoopFileError::Size {
+        path: path.to_owned(),
+        size,
+        source,
+    })?;
+    files::sync(&file, path).map_err(io("sync", path))?;
     Ok(file.metadata().map_err(io("look at", path))?.ino())
 }
 
@@ -192,7 +241,7 @@ fn directory(path: &Path) -> &Path {
 }
 
 fn remove_if_there(path: &Path) -> Result<(), LoopFileError> {
-    match std::fs::remove_file(path) {
+    match files::remove(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(io("remove", path)(error)),
         _ => Ok(()),
     }
@@ -249,6 +298,26 @@ mod tests {
         files.name(&alive).expect("named");
         assert_eq!(files.remove(&dead, None).expect("removed").len(), 2);
         assert!(files.data.exists() && files.metadata.exists());
+    }
+
+    #[test]
+    fn a_file_only_ever_gets_longer_and_stays_sparse() {
+        let directory = tempfile::tempdir().expect("tempdir");
+        let files = LoopFiles::in_directory(directory.path());
+        let (pool, ids) = made(&files);
+        files.name(&pool).expect("named");
+        let loopback = Loopback { files: files.clone(), ids: Some(ids) };
+        for (to, then) in [(2, 2), (1, 2), (3, 3)] {
+            loopback.grow(Part::Data, Bytes::gib(to)).expect("grown");
+            let space = FileSpace::of(&files.data).expect("there");
+            assert_eq!(space.logical, Bytes::gib(then));
+            assert!(space.allocated < Bytes::mib(1), "{space:?}");
+        }
+        // Another file in its place is somebody else's.
+        std::fs::rename(&files.data, directory.path().join("moved")).expect("renamed");
+        std::fs::write(&files.data, "somebody's").expect("written");
+        assert!(matches!(loopback.grow(Part::Data, Bytes::gib(4)), Err(LoopFileError::Replaced(_))));
+        assert_eq!(std::fs::read(&files.data).expect("there"), b"somebody's");
     }
 
     #[test]

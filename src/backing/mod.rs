@@ -13,7 +13,10 @@ pub use devices::{Devices, ExistingPool, Member};
 pub use loop_device::{Attached, LoopDevices, LoopError, SystemLoops, backing_file};
 pub(crate) use loopback::make_private_directory;
 pub use loopback::{FileSpace, LoopFileError, LoopFileIds, LoopFiles, Loopback};
-pub use volumes::{Disk, Group, MetadataVolumeSize, Sizes, VolumeSize, Volumes, VolumesError, metadata_size};
+pub use volumes::{
+    Disk, Group, Growable, MOST_METADATA, MetadataVolumeSize, Sizes, VolumeSize, Volumes, VolumesError,
+    metadata_size,
+};
 
 /// Where a pool's blocks come from, as its catalog keeps it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -6,8 +6,11 @@
 //! Whatever is made carries the pool's tag from its first moment on, and disks get a uuid that was chosen before, so that
 //! what a killed setup left can be found and taken away again, and nothing else.
 
+mod grow;
+
 use std::path::{Path, PathBuf};
 
+pub use grow::Growable;
 use lvm::{
     LvId, Lvm, LvmError, NameError, NewLv, NewPv, NewVg, PvUuid, Refusal, Size, Tag, UuidError, Vg, VgName,
 };
@@ -115,7 +118,7 @@ const SPARE: &str = "metadata-spare";
 const EXTENT: Bytes = Bytes::mib(4);
 
 /// The kernel uses no more of a metadata device (`THIN_METADATA_MAX_SECTORS`).
-const MOST_METADATA: Bytes = Bytes(255 * 16_320 * 4096);
+pub const MOST_METADATA: Bytes = Bytes(255 * 16_320 * 4096);
 
 /// How much metadata a pool of this size should have, by what the kernel keeps there:
 ///

@@ -3,6 +3,7 @@
 use rusqlite::{OptionalExtension, Row, Transaction, named_params};
 
 use super::{Catalog, CatalogError, Device, DeviceState, Durability, devices};
+use crate::units::DeviceId;
 
 /// A container.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,6 +70,19 @@ impl Catalog {
             devices::set_state(transaction, container.device.id, DeviceState::Deleted)
         })
     }
+}
+
+/// Whether a container's own columns can be understood, whatever they refer to.
+pub(super) fn readable(row: &Row<'_>) -> Result<(), rusqlite::Error> {
+    row.get::<_, String>("name")?;
+    row.get::<_, DeviceId>("device")?;
+    row.get::<_, String>("image")?;
+    row.get::<_, i64>("created")?;
+    row.get::<_, bool>("active")?;
+    let labels: String = row.get("labels")?;
+    serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(&labels).map(drop).map_err(|error| {
+        rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Text, error.into())
+    })
 }
 
 fn from_row(connection: &rusqlite::Connection, row: &Row<'_>) -> Result<Container, rusqlite::Error> {

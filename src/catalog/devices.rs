@@ -5,7 +5,7 @@ use rusqlite::{Connection, OptionalExtension, Row, Transaction, named_params};
 
 use super::{Catalog, CatalogError};
 use crate::dm::Name;
-use crate::units::{Bytes, DeviceId};
+use crate::units::{Bytes, DeviceId, TransactionId};
 
 /// A thin device that the catalog knows.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -222,6 +222,17 @@ pub(super) fn insert(transaction: &Transaction<'_>, device: &Device) -> Result<(
         },
     )?;
     Ok(())
+}
+
+/// Remembers the pool's transaction id when the device was made. The kernel keeps it with the device, so it tells this
+/// device from any other that has, had or will have its id.
+pub(super) fn set_made_at(
+    transaction: &Transaction<'_>,
+    id: DeviceId,
+    made_at: TransactionId,
+) -> Result<(), rusqlite::Error> {
+    let values = (id, made_at.0.cast_signed());
+    transaction.execute("UPDATE device SET made_at = ?2 WHERE id = ?1", values).map(drop)
 }
 
 pub(super) fn set_state(

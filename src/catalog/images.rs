@@ -267,7 +267,16 @@ fn image_from_row(connection: &Connection, row: &Row<'_>) -> Result<Image, rusql
     })
 }
 
-fn layer_from_row(row: &Row<'_>) -> Result<Layer, rusqlite::Error> {
+/// Whether an image's own columns can be understood, whatever they refer to.
+pub(super) fn readable(row: &Row<'_>) -> Result<(), rusqlite::Error> {
+    row.get::<_, String>("name")?;
+    row.get::<_, DeviceId>("device")?;
+    row.get::<_, String>("chain")?;
+    row.get::<_, Option<String>>("config")?;
+    row.get::<_, i64>("created").map(drop)
+}
+
+pub(super) fn layer_from_row(row: &Row<'_>) -> Result<Layer, rusqlite::Error> {
     Ok(Layer {
         chain: row.get("chain")?,
         diff: row.get("diff")?,

@@ -18,7 +18,9 @@ const TABLES: &str = "
         backing         TEXT NOT NULL,
         policy          TEXT NOT NULL,
         clean           INTEGER NOT NULL DEFAULT 0,
-        checked         TEXT
+        checked         TEXT,
+        growth          TEXT,
+        clock           TEXT
     ) STRICT;
     CREATE TABLE device (
         id              INTEGER PRIMARY KEY,
@@ -27,7 +29,8 @@ const TABLES: &str = "
         state           TEXT NOT NULL,
         origin          INTEGER,
         size            INTEGER NOT NULL,
-        created         INTEGER NOT NULL
+        created         INTEGER NOT NULL,
+        made_at         INTEGER
     ) STRICT;
     CREATE INDEX device_by_origin ON device (origin);
     CREATE INDEX device_by_state ON device (state) WHERE state != 'ready';
@@ -82,12 +85,15 @@ const FROM_1: &str = "
     ALTER TABLE container ADD COLUMN active INTEGER NOT NULL DEFAULT 0;
 ";
 
-/// From layout 2, in which containers had no labels and every record was taken for good.
+/// From layout 2, in which containers had no labels, every record was taken for good, and pools didn't grow.
 const FROM_2: &str = "
+    ALTER TABLE pool ADD COLUMN clock TEXT;
+    ALTER TABLE device ADD COLUMN made_at INTEGER;
     ALTER TABLE container ADD COLUMN labels TEXT NOT NULL DEFAULT '{}';
     CREATE TABLE quarantine (
         number INTEGER PRIMARY KEY, what TEXT NOT NULL, record TEXT NOT NULL, why TEXT NOT NULL,
         since INTEGER NOT NULL) STRICT;
+    ALTER TABLE pool ADD COLUMN growth TEXT;
 ";
 
 /// What leads from each older layout to the next.

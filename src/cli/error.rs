@@ -9,12 +9,13 @@ use super::exit;
 use crate::backing::VolumesError;
 use crate::backing::block::{BlockError, Obstacle};
 use crate::boot::BootError;
+use crate::catalog::CatalogError;
 use crate::config::ConfigError;
 use crate::dm;
 use crate::image::{
     AddError, ChangeError, CommitError, ConfigError as ImageConfigError, ExportError, ImportError,
 };
-use crate::pool::{NameRefused, PoolError};
+use crate::pool::{ExtendError, NameRefused, PoolError};
 use crate::units::SizeError;
 
 /// An error of a command.
@@ -105,6 +106,8 @@ fn of_pool(error: &PoolError) -> u8 {
             exit::REFUSED
         }
         PoolError::Lock(_)
+        | PoolError::MetadataSnapshotHeld { .. }
+        | PoolError::MetadataChanged(_)
         | PoolError::Obstacles { .. }
         | PoolError::InUse { .. }
         | PoolError::Mounted { .. }
@@ -129,9 +132,18 @@ fn of_pool(error: &PoolError) -> u8 {
         | PoolError::NameTaken { .. }
         | PoolError::Needed { .. }
         | PoolError::UdevRaces(_)
+        | PoolError::CatalogMissing { .. }
+        | PoolError::CatalogDamaged { .. }
+        | PoolError::CatalogReadable(_)
+        | PoolError::OrphansOfAnotherMoment(_)
+        | PoolError::Catalog(CatalogError::Damaged { .. })
         | PoolError::Block(BlockError::Ambiguous { .. } | BlockError::Replaced { .. }) => exit::REFUSED,
-        PoolError::TooFull { .. } | PoolError::RanFull(_) | PoolError::IdsExhausted => exit::FULL,
+        PoolError::TooFull { .. }
+        | PoolError::RanFull(_)
+        | PoolError::IdsExhausted
+        | PoolError::SnapshotsExhausted { .. } => exit::FULL,
         PoolError::TooSmall { .. }
+        | PoolError::BackingUnknown(_)
         | PoolError::Size(_)
         | PoolError::LessThanABlock { .. }
         | PoolError::SameDevice(_)
@@ -142,8 +154,22 @@ fn of_pool(error: &PoolError) -> u8 {
         | PoolError::Block(BlockError::NotThere { .. } | BlockError::NotABlockDevice { .. })
         | PoolError::Volumes(VolumesError::TooSmall { .. }) => exit::USAGE,
         PoolError::Lvm(error) | PoolError::Volumes(VolumesError::Lvm(error)) => of_lvm(error),
+        PoolError::Extend(error) => of_extend(error),
         PoolError::CleanUp { cause, .. } => of_pool(cause),
         _ => exit::FAILED,
+    }
+}
+
+fn of_extend(error: &ExtendError) -> u8 {
+    match error {
+        ExtendError::Shrink { .. }
+        | ExtendError::TooMuchMetadata { .. }
+        | ExtendError::BeyondCounting { .. }
+        | ExtendError::NoMetadata { .. }
+        | ExtendError::NoGroup { .. } => exit::USAGE,
+        ExtendError::SomebodyElses { .. } | ExtendError::DeviceGone { .. } => exit::REFUSED,
+        ExtendError::DeviceTooSmall { .. } | ExtendError::NoRoomOnHost { .. } => exit::FULL,
+        ExtendError::NotGrown { .. } => exit::FAILED,
     }
 }
 

@@ -92,6 +92,21 @@ const EXAMPLES: &[(&str, &[Example])] = &[
         ],
     ),
     (
+        "extend",
+        &[
+            example(
+                "thinpool extend --data 200G --metadata 4G",
+                "The pool has that much now; nothing has to stop.",
+            ),
+            example("thinpool extend --data +20%", "A fifth more for data."),
+            example("thinpool extend", "The pool takes what its devices have grown by."),
+            example(
+                "thinpool extend --device /dev/sdd",
+                "A third disk for a pool that was set up with --device, and larger volumes on it.",
+            ),
+        ],
+    ),
+    (
         "destroy",
         &[
             example("thinpool destroy", "Asks first."),
@@ -99,6 +114,33 @@ const EXAMPLES: &[(&str, &[Example])] = &[
             example(
                 "thinpool destroy --abandon",
                 "Removes what there is of a pool whose thin pool, of somebody else's, is gone for good.",
+            ),
+        ],
+    ),
+    (
+        "check",
+        &[
+            example(
+                "thinpool check",
+                "What differs, and what a repair would do about it; exit code 5 if anything does.",
+            ),
+            example("thinpool check --pool ci --json", "The same of the pool `ci`, for programs."),
+            example("thinpool check --repair --yes", "The same as `thinpool repair --yes`."),
+        ],
+    ),
+    (
+        "repair",
+        &[
+            example("thinpool repair", "Tells what it would do, and asks first."),
+            example("thinpool repair --yes", "Mends what can be mended; exit code 9 if there was something."),
+            example(
+                "thinpool repair --delete-orphans",
+                "Devices that the catalog doesn't know are deleted instead of becoming containers.",
+            ),
+            example("thinpool repair --rebuild-catalog", "A new catalog where it is lost or damaged."),
+            example(
+                "thinpool repair --rebuild-catalog --datadev /dev/vg/data --metadatadev /dev/vg/metadata",
+                "The same, where nothing else tells what the pool lies on.",
             ),
         ],
     ),

@@ -1,6 +1,7 @@
 //! The command line: arguments in, words out. One file a command; what is to be done, the library decides.
 
 mod activate;
+mod check;
 mod commit;
 mod completions;
 mod config;
@@ -10,6 +11,7 @@ mod diff;
 mod doctor;
 mod error;
 pub mod exit;
+mod extend;
 mod image;
 pub mod manual;
 mod output;
@@ -63,6 +65,9 @@ enum Command {
     Activate(activate::Activation),
     /// Make a pool inactive; nothing in it is lost.
     Deactivate(activate::Deactivation),
+    /// Make a pool larger while it is in use.
+    #[command(long_about = extend::about())]
+    Extend(extend::Arguments),
     /// Remove a pool, with everything in it.
     Destroy(destroy::Arguments),
     /// Images: import, list, inspect, history, tag, export, remove, prune.
@@ -77,6 +82,11 @@ enum Command {
     /// Look for everything on this host that would bite a pool.
     #[command(long_about = doctor::about())]
     Doctor(output::Format),
+    /// Compare what the catalog, the pool and this host say of each other.
+    #[command(long_about = check::about())]
+    Check(check::Check),
+    /// Mend what a check finds; make a lost catalog anew.
+    Repair(check::Repair),
     /// Print a shell's completion script.
     Completions(completions::Arguments),
     /// List images, as `image list` does.
@@ -148,7 +158,10 @@ impl Cli {
             Command::Status(arguments) => return status::run(&context, &arguments),
             Command::Activate(how) => return activate::activate(&context, &how),
             Command::Deactivate(how) => return activate::deactivate(&context, &how),
+            Command::Check(arguments) => return check::check(&context, &arguments),
+            Command::Repair(arguments) => return check::repair(&context, &arguments),
             Command::Doctor(format) => return doctor::run(&context, format),
+            Command::Extend(arguments) => extend::run(&context, &arguments),
             Command::Destroy(arguments) => destroy::run(&context, &arguments),
             Command::Image(command) => image::run(&context, command),
             Command::Container(command) => container::run(&context, command),

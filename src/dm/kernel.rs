@@ -1,21 +1,16 @@
 //! The real device-mapper.
-//!
-//! What raises no uevent goes through the `devicemapper` crate's core. Resume and remove do, and the crate waits
-//! for udev on them without a bound, so these two ioctls are made here, with a [`Cookie`] of our own.
-#![allow(unsafe_code)]
 
-use std::os::fd::AsRawFd;
 use std::time::{Duration, Instant};
 
-use devicemapper::{DM, DevId, DmError, DmFlags, DmName, DmOptions, DmUuid, errors};
-use devicemapper_sys::{DM_DEV_REMOVE_CMD, DM_DEV_SUSPEND_CMD, DM_IOCTL, dm_ioctl};
+use devicemapper::{DevId, DmError, DmFlags, DmName, DmOptions, DmUuid, errors};
 use nix::errno::Errno;
-use nix::libc;
 
+use super::ioctl::{Ioctls, Notifying};
 use super::udev::{self, Cookie, UdevSync};
 use super::{
-    Access, DeviceMapper, DeviceNumber, Error, Info, Name, NewDevice, Operation, PoolMessage, PoolStatus,
-    Removal, Removed, Table, ThinStatus, Version, Versions, Visibility, library, node,
+    Access, Cookies, DeviceMapper, DeviceNumber, Error, Info, Name, NewDevice, Operation, PoolMessage,
+    PoolStatus, Removal, Removed, SEMAPHORES, Semaphore, Table, ThinStatus, Version, Versions, Visibility,
+    library, node, semaphore,
 };
 use crate::units::Sectors;
 
@@ -28,7 +23,7 @@ const BUSY_PAUSE: Duration = Duration::from_millis(20);
 
 /// Device-mapper in the running kernel.
 pub struct Kernel {
-    dm: DM,
+    dm: Ioctls,
     udev: UdevSync,
     udev_timeout: Duration,
 }
@@ -36,13 +31,18 @@ pub struct Kernel {
 impl Kernel {
     /// Opens the control node. No wait for udev lasts longer than the timeout.
     pub fn open(udev_timeout: Duration) -> Result<Self, Error> {
-        let dm = DM::new().map_err(|_| Error::Control { errno: control_errno() })?;
-        Ok(Self { dm, udev: UdevSync::detect(), udev_timeout })
+        let dm = Ioctls::open().map_err(|_| Error::Control { errno: control_errno() })?;
+        let udev = UdevSync::detect();
+        if udev.supported() {
+            // What killed commands left.
+            semaphore::remove_abandoned();
+        }
+        Ok(Self { dm, udev, udev_timeout })
     }
 
     /// Resumes a device, which also makes a table that was loaded live.
     fn resume_with(&self, name: &Name, visibility: Visibility, cookie: Option<Cookie>) -> Result<(), Error> {
-        self.notify(DM_DEV_SUSPEND_CMD, Operation::Resume, name, 0, visibility, cookie)?;
+        self.notify(Notifying::Resume, name, 0, visibility, cookie)?;
         let Some(info) = self.find(name)? else { return Ok(()) };
         match node::ensure(name, info.device) {
             Ok(made) => {
@@ -67,8 +67,7 @@ impl Kernel {
     /// Makes an ioctl that raises a uevent and waits for udev to answer it. Gives back the flags the kernel set.
     fn notify(
         &self,
-        command: u32,
-        operation: Operation,
+        what: Notifying,
         name: &Name,
         flags: u32,
         visibility: Visibility,
@@ -76,7 +75,11 @@ impl Kernel {
     ) -> Result<DmFlags, Error> {
         let event_nr =
             cookie.as_ref().map_or(udev::rule_flags(visibility), |cookie| cookie.event_nr(visibility));
-        let flags = self.ioctl(command, name, flags, event_nr).map_err(|errno| Error::Refused {
+        let operation = match what {
+            Notifying::Resume => Operation::Resume,
+            Notifying::Remove => Operation::Remove,
+        };
+        let flags = self.dm.notify(what, name, flags, event_nr).map_err(|errno| Error::Refused {
             operation,
             device: name.to_string(),
             errno,
@@ -92,36 +95,12 @@ impl Kernel {
         Ok(flags)
     }
 
-    fn ioctl(&self, command: u32, name: &Name, flags: u32, event_nr: u32) -> Result<DmFlags, Errno> {
-        #[allow(clippy::cast_possible_truncation, reason = "the header is 312 bytes")]
-        let size = size_of::<dm_ioctl>() as u32;
-        // Interface 4.0 is what these two commands need; the kernel takes any lower minor than its own.
-        let mut header = dm_ioctl {
-            version: [4, 0, 0],
-            data_size: size,
-            data_start: size,
-            flags,
-            event_nr,
-            ..Default::default()
-        };
-        for (to, from) in header.name.iter_mut().zip(name.as_str().bytes()) {
-            *to = from.cast_signed();
-        }
-        let request = nix::request_code_readwrite!(DM_IOCTL, command, size_of::<dm_ioctl>());
-        // SAFETY: the header is a whole `dm_ioctl` whose data_size says that nothing follows it, its name is
-        // NUL-terminated (a Name is shorter than the zeroed field), and it lives until the call returns.
-        Errno::result(unsafe { libc::ioctl(self.dm.file().as_raw_fd(), request, &raw mut header) })?;
-        Ok(DmFlags::from_bits_truncate(header.flags))
-    }
-
     /// Removes the device, waiting a moment for probes of udev's that hold it open.
     fn try_remove(&self, name: &Name, flags: u32) -> Result<DmFlags, Error> {
         let deadline = Instant::now() + BUSY_PATIENCE;
         loop {
             let cookie = self.cookie(Operation::Remove, name)?;
-            let result =
-                self.notify(DM_DEV_REMOVE_CMD, Operation::Remove, name, flags, Visibility::Internal, cookie);
-            match result {
+            match self.notify(Notifying::Remove, name, flags, Visibility::Internal, cookie) {
                 Err(error) if error.errno() == Some(Errno::EBUSY) && Instant::now() < deadline => {
                     std::thread::sleep(BUSY_PAUSE);
                 }
@@ -138,8 +117,11 @@ impl Kernel {
         flags: DmFlags,
     ) -> Result<Option<(Sectors, String, String)>, Error> {
         let options = DmOptions::default().set_flags(flags);
-        let (_, targets) =
-            self.dm.table_status(&id(name, operation)?, options).map_err(told(operation, name.as_str()))?;
+        let (_, targets) = self
+            .dm
+            .asking()
+            .table_status(&id(name, operation)?, options)
+            .map_err(told(operation, name.as_str()))?;
         Ok(match targets.as_slice() {
             [(_, length, target, text)] => Some((Sectors(*length), target.clone(), text.clone())),
             _ => None,
@@ -187,7 +169,7 @@ impl Kernel {
     /// Drops a table that was loaded and never became live, with the devices it holds open.
     fn clear(&self, name: &Name) {
         let cleared = id(name, Operation::Load)
-            .and_then(|id| self.dm.table_clear(&id).map_err(told(Operation::Load, name.as_str())));
+            .and_then(|id| self.dm.clear(&id).map_err(told(Operation::Load, name.as_str())));
         if let Err(error) = cleared {
             tracing::warn!(device = %name, %error, "a table that is not live was left behind");
         }
@@ -199,17 +181,15 @@ impl Kernel {
             Access::ReadWrite => DmFlags::empty(),
             Access::ReadOnly => DmFlags::DM_READONLY,
         };
-        self.dm
-            .table_load(&id(name, Operation::Load)?, &[line], DmOptions::default().set_flags(flags))
-            .map(drop)
-            .map_err(told(Operation::Load, name.as_str()))
+        self.dm.load(&id(name, Operation::Load)?, line, flags).map_err(told(Operation::Load, name.as_str()))
     }
 }
 
 impl DeviceMapper for Kernel {
     fn versions(&self) -> Result<Versions, Error> {
-        let (major, minor, patch) = self.dm.version().map_err(told(Operation::Version, "device-mapper"))?;
-        let targets = self.dm.list_versions().map_err(told(Operation::Version, "device-mapper"))?;
+        let (major, minor, patch) =
+            self.dm.asking().version().map_err(told(Operation::Version, "device-mapper"))?;
+        let targets = self.dm.asking().list_versions().map_err(told(Operation::Version, "device-mapper"))?;
         let thin_pool = targets.into_iter().find(|(target, ..)| target == "thin-pool");
         Ok(Versions {
             driver: Version { major, minor, patch },
@@ -241,6 +221,7 @@ impl DeviceMapper for Kernel {
     fn find(&self, name: &Name) -> Result<Option<Info>, Error> {
         let info = match self
             .dm
+            .asking()
             .device_info(&id(name, Operation::Find)?)
             .map_err(told(Operation::Find, name.as_str()))
         {
@@ -268,7 +249,7 @@ impl DeviceMapper for Kernel {
             (DmName::new(name.as_str()).map_err(wrong)?, DmUuid::new(uuid.as_str()).map_err(wrong)?);
         // The cookie comes first: when there is none to be had, nothing was done yet.
         let cookie = self.cookie(Operation::Create, name)?;
-        self.dm.device_create(dm_name, Some(dm_uuid), DmOptions::default()).map_err(wrong)?;
+        self.dm.create(dm_name, dm_uuid).map_err(wrong)?;
         let live = self
             .load(name, table, access)
             .and_then(|()| self.resume_with(name, visibility, cookie))
@@ -309,11 +290,7 @@ impl DeviceMapper for Kernel {
     }
 
     fn suspend(&self, name: &Name) -> Result<(), Error> {
-        let options = DmOptions::default().set_flags(DmFlags::DM_SUSPEND);
-        self.dm
-            .device_suspend(&id(name, Operation::Suspend)?, options)
-            .map(drop)
-            .map_err(told(Operation::Suspend, name.as_str()))
+        self.dm.suspend(&id(name, Operation::Suspend)?).map_err(told(Operation::Suspend, name.as_str()))
     }
 
     fn resume(&self, name: &Name, visibility: Visibility) -> Result<(), Error> {
@@ -331,7 +308,7 @@ impl DeviceMapper for Kernel {
         if info.deferred_remove {
             // A message to device-mapper itself, not to the target (Linux 3.13, with deferred removal).
             self.dm
-                .target_msg(&id(name, Operation::Message)?, None, "@cancel_deferred_remove")
+                .message(&id(name, Operation::Message)?, "@cancel_deferred_remove")
                 .map_err(told(Operation::Message, name.as_str()))?;
         }
         if info.suspended {
@@ -355,8 +332,7 @@ impl DeviceMapper for Kernel {
     fn message(&self, pool: &Name, message: &PoolMessage) -> Result<(), Error> {
         let device = || format!("'{message}' to {pool}");
         self.dm
-            .target_msg(&id(pool, Operation::Message)?, None, &message.to_string())
-            .map(drop)
+            .message(&id(pool, Operation::Message)?, &message.to_string())
             .map_err(|error| told(Operation::Message, &device())(error))
     }
 
@@ -368,6 +344,16 @@ impl DeviceMapper for Kernel {
     fn thin_status(&self, device: &Name) -> Result<ThinStatus, Error> {
         let line = self.status_line(device, "thin")?;
         line.parse().map_err(|source| Error::Status { device: device.clone(), source })
+    }
+
+    fn abandoned_cookies(&self) -> std::io::Result<Cookies> {
+        let list = match std::fs::read_to_string(SEMAPHORES) {
+            // A kernel without semaphores has none left behind.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Cookies::default()),
+            list => Semaphore::list(&list?),
+        };
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+        Ok(Cookies::among(&list, now.map_or(0, |since| since.as_secs()), udev::cookie_waiters)?)
     }
 
     fn table(&self, name: &Name) -> Result<Option<Table>, Error> {

@@ -4,30 +4,38 @@
 //! one; [`Twin`] models it in memory, so that the verbs above can be tested by any user on any machine. A test
 //! on a real kernel holds the two to the same results.
 
+mod cookies;
 mod error;
 mod guard;
+mod ioctl;
 mod kernel;
 mod library;
 mod message;
+mod metadata_snapshot;
 mod name;
 mod node;
+mod semaphore;
 mod status;
 mod superblock;
 mod table;
 mod twin;
 mod udev;
 
+pub use cookies::{Cookie, Cookies};
 pub use error::{Error, Operation};
 pub use guard::Suspended;
 pub use kernel::Kernel;
 pub use message::PoolMessage;
+pub use metadata_snapshot::MetadataSnapshot;
 pub use name::{Name, NameError, Uuid};
 pub use node::DeviceNumber;
+pub use semaphore::{SEMAPHORES, Semaphore};
 pub use status::{Blocks, Mode, NoSpacePolicy, PoolStatus, PoolUsage, StatusError, ThinStatus, ThinUsage};
+pub(crate) use superblock::checksum;
 pub use superblock::{SUPERBLOCK_SIZE, Superblock, SuperblockError};
 pub use table::{Feature, Linear, Table, TableError, Thin, ThinPool};
-pub use twin::{Disk, Injection, IoError, TornSnapshot, Twin};
-pub use udev::{UdevSync, cookie_waiters, is_cookie};
+pub use twin::{Disk, Injection, IoError, Mapping as TwinMapping, TornSnapshot, Twin, Volume as TwinVolume};
+pub use udev::{UdevSync, cookie_waiters};
 
 /// What this project needs of device-mapper. Every wait inside is bounded.
 pub trait DeviceMapper: Send + Sync {
@@ -73,6 +81,11 @@ pub trait DeviceMapper: Send + Sync {
 
     /// A thin device's status, read without a flush.
     fn thin_status(&self, device: &Name) -> Result<ThinStatus, Error>;
+
+    /// Semaphores on which udev was waited for, and no longer is, or in vain.
+    fn abandoned_cookies(&self) -> std::io::Result<Cookies> {
+        Ok(Cookies::default())
+    }
 
     /// The live table of a device, or `None` if it has none or one of a target this project doesn't use.
     fn table(&self, name: &Name) -> Result<Option<Table>, Error>;

@@ -1,6 +1,7 @@
 //! File systems on thin devices: make, mount, grow, unmount.
 
 mod grow;
+mod identify;
 mod kind;
 mod make;
 mod mount;
@@ -13,10 +14,11 @@ use std::process::ExitStatus;
 use nix::errno::Errno;
 use thiserror::Error;
 
+pub use identify::Identified;
 pub use kind::FileSystem;
 pub use mount::Detached;
 pub(crate) use mounts::unescape;
-pub use mounts::{Mount, MountTableError, mounts_of};
+pub use mounts::{Mount, MountTableError, all_mounts, mounts_of};
 pub use options::{MountOptions, OptionError};
 
 use crate::units::Bytes;
@@ -54,6 +56,9 @@ pub trait FileSystems: Send + Sync {
 
     /// Frees every block of a device.
     fn discard(&self, device: &Path, size: Bytes) -> Result<(), FsError>;
+
+    /// What file system is on a device, by its superblock alone; `None` if it is none of ours.
+    fn identify(&self, device: &Path) -> Result<Option<Identified>, FsError>;
 }
 
 /// The system's file systems.
@@ -79,9 +84,11 @@ impl FileSystems for SystemFileSystems {
         Detached::open(kind, device, options)?.attach(at)
     }
 
+    #[allow(clippy::disallowed_methods, reason = "this is the step")]
     fn unmount(&self, at: &Path) -> Result<(), FsError> {
         // Never MNT_DETACH: a lazy unmount only hides the mount from us, and its users go on.
-        nix::mount::umount2(at, nix::mount::MntFlags::UMOUNT_NOFOLLOW)
+        let flags = nix::mount::MntFlags::UMOUNT_NOFOLLOW;
+        steps::around(format_args!("unmount {}", at.display()), || nix::mount::umount2(at, flags))
             .map_err(|errno| FsError::Unmount { at: at.to_owned(), errno })
     }
 
@@ -107,6 +114,10 @@ impl FileSystems for SystemFileSystems {
 
     fn discard(&self, device: &Path, size: Bytes) -> Result<(), FsError> {
         grow::discard(device, size).map_err(|source| FsError::Discard { device: device.to_owned(), source })
+    }
+
+    fn identify(&self, device: &Path) -> Result<Option<Identified>, FsError> {
+        identify::identify(device).map_err(|source| FsError::Identify { device: device.to_owned(), source })
     }
 }
 
@@ -202,6 +213,14 @@ pub enum FsError {
     /// The device's blocks can't be freed.
     #[error("the blocks of {device} can't be discarded: {source}")]
     Discard {
+        /// Which device.
+        device: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The device can't be read.
+    #[error("what is on {device} can't be read: {source}")]
+    Identify {
         /// Which device.
         device: PathBuf,
         /// Why.

@@ -28,9 +28,16 @@ pub struct MountTableError {
 
 /// The mounts of a device in our own mount namespace, in the order they were made.
 pub fn mounts_of(device: DeviceNumber) -> Result<Vec<Mount>, MountTableError> {
+    let mut mounts = all_mounts()?;
+    mounts.retain(|mount| mount.device == device);
+    Ok(mounts)
+}
+
+/// All mounts in our own mount namespace, in the order they were made.
+pub fn all_mounts() -> Result<Vec<Mount>, MountTableError> {
     let path = Path::new("/proc/self/mountinfo");
     let table = std::fs::read(path).map_err(|source| MountTableError { path: path.to_owned(), source })?;
-    Ok(table.split(|byte| *byte == b'\n').filter_map(parse).filter(|mount| mount.device == device).collect())
+    Ok(table.split(|byte| *byte == b'\n').filter_map(parse).collect())
 }
 
 /// A line of mountinfo: `36 35 98:0 /root /mnt/point options … - type source options` (proc(5)).

@@ -2,12 +2,14 @@
 
 use std::time::{Duration, Instant};
 
+use super::backing::Source;
 use super::lock::Lock;
 use super::{Checking, Pool, PoolError};
 use crate::backing::{Attached, Backing, Part};
-use crate::catalog::{Catalog, PoolRecord};
+use crate::catalog::{Catalog, Clock, PoolRecord};
 use crate::dm::{
-    self, Access, Feature, NewDevice, PoolStatus, Removal, Removed, Table, ThinPool, Uuid, Visibility,
+    self, Access, Feature, NewDevice, PoolStatus, Removal, Removed, Superblock, Table, ThinPool, Uuid,
+    Visibility,
 };
 use crate::fs::mounts_of;
 use crate::units::{DataBlocks, Percent};
@@ -47,6 +49,17 @@ impl Pool<'_> {
     }
 
     pub(super) fn activate_under_lock(&mut self, checking: Checking) -> Result<Activated, PoolError> {
+        let activated = self.bring_to_life(checking)?;
+        // A pool with the size that it had is better than none.
+        if activated != Activated::Unchangeable
+            && let Err(error) = self.settle_growth()
+        {
+            tracing::warn!(pool = %self.name, %error, "a growth that was interrupted could not be finished");
+        }
+        Ok(activated)
+    }
+
+    fn bring_to_life(&mut self, checking: Checking) -> Result<Activated, PoolError> {
         match self.active()? {
             Some(info) if info.live && info.suspended => {
                 self.host.dm.resume(&self.device, Visibility::Internal)?;
@@ -62,14 +75,10 @@ impl Pool<'_> {
         }
         let (data, metadata) = (self.find_part(Part::Data)?, self.find_part(Part::Metadata)?);
         let superblock = self.check_superblock(metadata.path())?;
-        match checking {
-            Checking::AsNeeded => drop(self.check_metadata(metadata.path(), &superblock)?),
-            Checking::Skip => self.skip_check()?,
-        }
-        // Before anything is written: from here on, only a deactivation puts it to rest.
-        self.catalog.set_clean(false)?;
-        self.record.clean = false;
-        self.load(&self.attach(&data)?, &self.attach(&metadata)?)?;
+        self.load_checked(checking, &data, &metadata, &superblock)?;
+        let clock = Clock { time: superblock.time, transaction: superblock.transaction_id };
+        self.catalog.set_clock(clock)?;
+        self.catalog.keep_pool_file()?;
         // Settling also tells whether the pool and its catalog belong together. If not, it is not left active.
         match self.change().map(drop) {
             Ok(()) => Ok(Activated::Now),
@@ -80,6 +89,38 @@ impl Pool<'_> {
                 Err(cleanup) => PoolError::CleanUp { cause: cause.into(), cleanup: Box::new(cleanup.into()) },
             }),
         }
+    }
+
+    /// Makes the pool active whatever transaction its catalog is at, so that a repair can look into it. As long as the two
+    /// differ, nothing else can be done with it.
+    pub(super) fn load_to_repair(&mut self, _life: &Lock) -> Result<(), PoolError> {
+        match self.active()? {
+            _ if !self.is_ours_to_load() => {
+                return Err(PoolError::ExistingNotActive(self.device.to_string()));
+            }
+            Some(_) => drop(self.host.dm.remove(&self.device, Removal::Now)?),
+            None => {}
+        }
+        let (data, metadata) = (self.find_part(Part::Data)?, self.find_part(Part::Metadata)?);
+        let superblock = self.own_superblock(metadata.path())?;
+        self.load_checked(Checking::AsNeeded, &data, &metadata, &superblock)
+    }
+
+    fn load_checked(
+        &mut self,
+        checking: Checking,
+        data: &Source,
+        metadata: &Source,
+        superblock: &Superblock,
+    ) -> Result<(), PoolError> {
+        match checking {
+            Checking::AsNeeded => drop(self.check_metadata(metadata.path(), superblock)?),
+            Checking::Skip => self.skip_check()?,
+        }
+        // Before anything is written: from here on, only a deactivation puts it to rest.
+        self.catalog.set_clean(false)?;
+        self.record.clean = false;
+        self.load(&self.attach(data)?, &self.attach(metadata)?)
     }
 
     /// Whether the pool's own device comes and goes by us, and not by who made it.
@@ -97,7 +138,11 @@ impl Pool<'_> {
 
     /// Makes the pool inactive. Refused while anything in it is in use.
     pub fn deactivate(&mut self) -> Result<Deactivated, PoolError> {
-        let _life = self.life()?;
+        let life = self.life()?;
+        self.deactivate_under_lock(&life)
+    }
+
+    pub(super) fn deactivate_under_lock(&mut self, _life: &Lock) -> Result<Deactivated, PoolError> {
         let _change = Lock::exclusive(&self.paths.change_lock(), self.patience)?;
         if self.active()?.is_none() {
             return Ok(Deactivated::Already);
@@ -127,8 +172,8 @@ impl Pool<'_> {
     }
 
     /// The right to make the pool active or inactive. While we waited for it, the pool may have been destroyed, and
-    /// another one set up in its place.
-    fn life(&self) -> Result<Lock, PoolError> {
+    /// another one set up in its place; or it was changed, and what we know of it is from before.
+    pub(super) fn life(&mut self) -> Result<Lock, PoolError> {
         let absent = || PoolError::Vanished { what: "pool", name: self.name.to_string() };
         let life = match Lock::exclusive(&self.paths.life_lock(), self.patience) {
             Err(error) if error.is_not_found() => return Err(absent()),
@@ -136,7 +181,10 @@ impl Pool<'_> {
         };
         let now = Catalog::open(&self.paths.catalog())?.map(|catalog| catalog.pool()).transpose()?.flatten();
         match now {
-            Some(now) if (now.uuid, now.state) == (self.record.uuid, self.record.state) => Ok(life),
+            Some(now) if (now.uuid, now.state) == (self.record.uuid, self.record.state) => {
+                self.record = now;
+                Ok(life)
+            }
             _ => Err(absent()),
         }
     }
@@ -213,7 +261,7 @@ impl Pool<'_> {
 /// The table of a pool on these devices.
 fn table(record: &PoolRecord, data: &Attached, metadata: &Attached) -> ThinPool {
     let policy = &record.policy;
-    let blocks = policy.data_size.0 / policy.block_size.bytes().0;
+    let blocks = DataBlocks(policy.data_size.0 / policy.block_size.bytes().0);
     let mut features = Vec::new();
     if !policy.zero_new_blocks {
         features.push(Feature::SkipBlockZeroing);
@@ -221,17 +269,17 @@ fn table(record: &PoolRecord, data: &Attached, metadata: &Attached) -> ThinPool 
     // Nothing can grow this pool while a write waits for it, so waiting would only look like a hang.
     features.push(Feature::ErrorIfNoSpace);
     ThinPool {
-        length: DataBlocks(blocks).bytes(policy.block_size).sectors(),
+        length: blocks.bytes(policy.block_size).sectors(),
         metadata: metadata.device,
         data: data.device,
         block_size: policy.block_size,
-        low_water_mark: low_water_mark(policy.autoextend_threshold, DataBlocks(blocks)),
+        low_water_mark: low_water_mark(policy.autoextend_threshold, blocks),
         features,
     }
 }
 
 /// The kernel raises its low-water event when this many data blocks are free: the other side of the share at which the
 /// pool is to be grown.
-fn low_water_mark(threshold: Percent, total: DataBlocks) -> DataBlocks {
+pub(super) fn low_water_mark(threshold: Percent, total: DataBlocks) -> DataBlocks {
     DataBlocks(total.0 - threshold.of_data(total).0)
 }

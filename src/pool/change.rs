@@ -15,7 +15,7 @@ use super::device::visibility;
 use super::lock::Lock;
 use super::{Pool, PoolError, now};
 use crate::backing::FileSpace;
-use crate::catalog::{Action, Device, DeviceKind, DeviceState, Intent};
+use crate::catalog::{Action, Clock, Device, DeviceKind, DeviceState, Intent};
 use crate::dm::{self, Mode, PoolMessage, PoolStatus, PoolUsage, Suspended};
 use crate::units::{Bytes, DeviceId, TransactionId};
 
@@ -75,6 +75,9 @@ impl Change<'_, '_> {
         and: impl Fn(&Transaction<'_>, &Device) -> Result<bool, rusqlite::Error>,
     ) -> Result<Device, PoolError> {
         self.refuse_if_too_full()?;
+        if new.origin.is_some() {
+            self.refuse_if_clock_ends()?;
+        }
         // 0 is never given out: the kernel takes it, but tools print it as "none".
         let mut after = DeviceId::default();
         for _ in 0..UNKNOWN_DEVICES {
@@ -231,6 +234,15 @@ impl Change<'_, '_> {
             }
         }
         Ok(())
+    }
+
+    /// The kernel doesn't look whether its snapshot clock still fits where it packs it.
+    fn refuse_if_clock_ends(&self) -> Result<(), PoolError> {
+        let made = self.pool.catalog.clock()?.unwrap_or_default().at_most(self.transaction);
+        if made + 1 < Clock::END {
+            return Ok(());
+        }
+        Err(PoolError::SnapshotsExhausted { pool: self.pool.name.to_string(), made, most: Clock::END - 1 })
     }
 
     /// The host's file system under the data file. The pool's own numbers don't tell when that is full, and a pool

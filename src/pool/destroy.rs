@@ -10,8 +10,9 @@ use super::lock::Lock;
 use super::setup::existing;
 use super::{Host, Location, Paths, Pool, PoolError, io_error, names};
 use crate::backing::Backing;
-use crate::catalog::{Catalog, PoolState};
+use crate::catalog::{Catalog, PoolFile, PoolState};
 use crate::dm::{PoolMessage, Removal, Uuid};
+use crate::files;
 use crate::units::TransactionId;
 
 /// Between two tries to remove nodes that are open: nothing tells when they no longer are.
@@ -72,6 +73,7 @@ impl Pool<'_> {
         // Without its log the file alone must not look like a pool that is ready.
         self.catalog.fold()?;
         self.give_back_backing(abandon)?;
+        PoolFile::remove(&self.paths.catalog())?;
         for file in Catalog::files(&self.paths.catalog()) {
             remove_if_there(&file)?;
         }
@@ -140,8 +142,9 @@ impl Pool<'_> {
             return Ok(());
         }
         let pool = self.must_be_active()?;
-        if let Some(whose) = existing::device_in(self.host, &pool, Some(&Uuid::prefix_of(&self.record.uuid)))?
-        {
+        let ours = Uuid::prefix_of(&self.record.uuid);
+        if let Some(device) = existing::device_in(self.host, &pool, Some(&ours))? {
+            let whose = device.told();
             tracing::warn!(pool = %self.device, %whose, "somebody else works with it: left alone");
             return Ok(());
         }
@@ -214,7 +217,7 @@ pub(super) fn remove_directory(paths: &Paths, life: Lock) -> Result<(), PoolErro
 }
 
 fn remove_if_there(path: &Path) -> Result<(), PoolError> {
-    match std::fs::remove_file(path) {
+    match files::remove(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(io_error("remove", path)(error)),
         _ => Ok(()),
     }
@@ -223,7 +226,7 @@ fn remove_if_there(path: &Path) -> Result<(), PoolError> {
 /// Removes a directory unless somebody keeps something in it, or has mounted something there.
 pub(super) fn remove_if_empty(path: &Path) -> Result<(), PoolError> {
     use io::ErrorKind::{DirectoryNotEmpty, NotFound, ResourceBusy};
-    match std::fs::remove_dir(path) {
+    match files::remove_directory(path) {
         Err(error) if !matches!(error.kind(), NotFound | DirectoryNotEmpty | ResourceBusy) => {
             Err(io_error("remove", path)(error))
         }

@@ -1,5 +1,8 @@
 //! Thin devices as device-mapper devices: made when they are needed, gone when not.
 
+use nix::errno::Errno;
+
+use super::lock::Lock;
 use super::{Pool, PoolError};
 use crate::catalog::{Device, DeviceKind};
 use crate::dm::{self, Access, NewDevice, Removal, Removed, Table, Thin, Uuid, Visibility};
@@ -47,13 +50,16 @@ impl Pool<'_> {
             id: device.id,
             external_origin: None,
         });
-        Ok(self.host.dm.create(&NewDevice {
-            name: &device.node,
-            uuid: &uuid,
-            table: &table,
-            access,
-            visibility,
-        })?)
+        let new = NewDevice { name: &device.node, uuid: &uuid, table: &table, access, visibility };
+        match self.host.dm.create(&new) {
+            // The kernel makes no device in a pool that is suspended, which one is for a moment while it grows
+            // (`thin_ctr`). Nobody suspends it as long as we hold the lock.
+            Err(error) if error.errno() == Some(Errno::EINVAL) => {
+                let _change = Lock::exclusive(&self.paths.change_lock(), self.patience)?;
+                Ok(self.host.dm.create(&new)?)
+            }
+            created => Ok(created?),
+        }
     }
 
     /// Takes a device's node away. One in use stays, with an error, unless its removal may be deferred.
@@ -62,7 +68,7 @@ impl Pool<'_> {
         // An open device needs no seconds of patience to be found busy; what udev's probes hold is let go at once.
         match self.host.dm.remove(&device.node, removal) {
             Ok(removed) => Ok(removed),
-            Err(error) if error.errno() == Some(nix::errno::Errno::EBUSY) => {
+            Err(error) if error.errno() == Some(Errno::EBUSY) => {
                 Err(PoolError::InUse { device: device.node.clone(), open_count: info.open_count })
             }
             Err(error) => Err(error.into()),

@@ -8,12 +8,14 @@ use std::time::Duration;
 use nix::errno::Errno;
 use thiserror::Error;
 
+use super::extend::ExtendError;
 use super::lock::LockError;
 use crate::backing::block::{BlockError, Identity, Obstacle};
 use crate::backing::{LoopError, LoopFileError, Part, VolumesError};
 use crate::catalog::CatalogError;
 use crate::dm::{self, NameError, PoolStatus, SuperblockError};
 use crate::fs::{FileSystem, FsError, MountTableError, OptionError};
+use crate::thin_metadata::MetadataError;
 use crate::units::{BlockSize, Bytes, DeviceId, Percent, TransactionId};
 
 /// An error of a pool's verbs.
@@ -36,6 +38,55 @@ pub enum PoolError {
         device: dm::Name,
         /// Where its catalog should be.
         catalog: PathBuf,
+    },
+    /// The pool was ready, and its catalog is gone.
+    #[error(
+        "the catalog {catalog} of the pool '{pool}' is gone; nothing was changed. Put it back from a backup, or let `thinpool \
+         repair --rebuild-catalog` make a new one of what the pool itself knows"
+    )]
+    CatalogMissing {
+        /// The pool.
+        pool: String,
+        /// Where its catalog should be.
+        catalog: PathBuf,
+    },
+    /// SQLite has something to say against the catalog's file.
+    #[error("the catalog {catalog} is damaged: {why}")]
+    CatalogDamaged {
+        /// Its file.
+        catalog: PathBuf,
+        /// What SQLite says.
+        why: String,
+    },
+    /// A catalog that needs no new one.
+    #[error(
+        "the catalog {0} can be read; `thinpool repair` mends what is wrong with its records, and nothing was changed"
+    )]
+    CatalogReadable(PathBuf),
+    /// Nobody knows where the pool's blocks are.
+    #[error(
+        "what the pool lies on is not known: {0} doesn't tell, and nobody said so; add --datadev and --metadatadev for block \
+         devices, --dir for loop files, or --thinpooldev for a thin pool of somebody else's"
+    )]
+    BackingUnknown(PathBuf),
+    /// Deleting what a catalog doesn't know that is of another moment.
+    #[error(
+        "the pool '{0}' and its catalog are not of the same moment, so what the catalog doesn't know may be everything: nothing \
+         was deleted. Run `thinpool repair` without --delete-orphans first"
+    )]
+    OrphansOfAnotherMoment(String),
+    /// The kernel can't count further.
+    #[error(
+        "the pool '{pool}' has had {made} snapshots, and the kernel can't count further than {most} in a pool's life without \
+         mixing up its blocks: no more are made. Set up a new pool and move to it what is needed"
+    )]
+    SnapshotsExhausted {
+        /// The pool.
+        pool: String,
+        /// How many there were, at most.
+        made: u64,
+        /// How many there can be.
+        most: u64,
     },
     /// A setup was killed, or is still at work.
     #[error(
@@ -80,7 +131,7 @@ pub enum PoolError {
     },
     /// The pool and its catalog don't belong together.
     #[error(
-        "the pool and its catalog {catalog} do not belong together: the catalog expects transaction id {expected}, the pool has {found}; nothing was changed (was one of the two restored from a backup?)"
+        "the pool and its catalog {catalog} do not belong together: the catalog expects transaction id {expected}, the pool has {found}; nothing was changed. If one of the two was restored from a backup, put back the one that belongs to the other; else `thinpool check` shows what differs, and `thinpool repair` brings them together"
     )]
     Mismatch {
         /// The catalog's file.
@@ -122,6 +173,23 @@ pub enum PoolError {
         metadata: PathBuf,
         /// What the checker said.
         said: String,
+    },
+    /// The metadata can't be read, or not be believed.
+    #[error(transparent)]
+    Metadata(#[from] MetadataError),
+    /// It was read while somebody changed it.
+    #[error("the metadata of the pool '{0}' changed while it was read; try again")]
+    MetadataChanged(String),
+    /// A live pool can keep its metadata for one reader only, and somebody else is one.
+    #[error(
+        "somebody else holds a metadata snapshot of the pool '{pool}', and it can have only one; wait until thin_dump, thin_ls \
+         or what else reads it is done. If nothing does, `dmsetup message {device} 0 release_metadata_snap` lets go of it"
+    )]
+    MetadataSnapshotHeld {
+        /// The pool.
+        pool: String,
+        /// Its device.
+        device: dm::Name,
     },
     /// A loop file or a device is not as large as it was.
     #[error("{path} has {found}, {expected} were expected; the pool was not activated")]
@@ -232,13 +300,20 @@ pub enum PoolError {
     },
     /// The thin pool that was to be used is somebody else's.
     #[error(
-        "the thin pool {pool} is not empty: {whose}. Two managers of one pool would destroy each other's devices; give an empty one"
+        "the thin pool {pool} is not empty: {whose}. Two managers of one pool would destroy each other's devices; give an empty \
+         one{}", if *.maybe_ours {
+            "; or, if it was a pool of this program and its catalog is lost, make that anew with `thinpool repair`"
+        } else {
+            ""
+        }
     )]
     ExistingInUse {
         /// The pool.
         pool: String,
         /// Who uses it, and by what that was seen.
         whose: String,
+        /// Whether it may be a pool of this program whose catalog is lost.
+        maybe_ours: bool,
     },
     /// A loop file is attached by somebody else.
     #[error(
@@ -401,6 +476,9 @@ pub enum PoolError {
         /// What went wrong then.
         cleanup: Box<PoolError>,
     },
+    /// It could not be made larger.
+    #[error(transparent)]
+    Extend(#[from] ExtendError),
     /// Device-mapper.
     #[error(transparent)]
     Dm(#[from] dm::Error),

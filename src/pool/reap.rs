@@ -13,6 +13,8 @@ impl Pool<'_> {
             // Whoever changes the pool settles what is open first.
             drop(self.change()?);
         }
+        // What it sees is freed by no deletion.
+        self.release_left_snapshot()?;
         // Drafts first: a dead one keeps the layers below it alive.
         self.reap_all(DeviceState::Draft)?;
         self.forget_unneeded_layers()?;

@@ -2,6 +2,7 @@
 //! the tables and ages of lists. Nothing here asks the kernel or decides anything.
 
 mod age;
+mod check;
 mod docker;
 mod doctor;
 mod fields;
@@ -13,6 +14,7 @@ mod testing;
 mod text;
 
 pub use age::age;
+pub use check::{CheckJson, found_text, repaired_text};
 pub use docker::docker_rows;
 pub use doctor::{FindingsJson, findings_text};
 pub use fields::fields;

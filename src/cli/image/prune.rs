@@ -3,7 +3,7 @@
 use clap::Args;
 use serde::Serialize;
 
-use crate::cli::destroy::confirm;
+use crate::cli::output::confirm;
 use crate::cli::{CliError, Context, output};
 use crate::pool::Pool;
 

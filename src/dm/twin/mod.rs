@@ -11,6 +11,7 @@ mod state;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use nix::errno::Errno;
@@ -26,6 +27,7 @@ use crate::units::{Bytes, DeviceId, Sectors};
 
 pub use self::disk::Disk;
 pub use self::fault::Injection;
+pub use self::metadata::{Mapping, Volume};
 pub use self::pool::IoError;
 pub use self::state::TornSnapshot;
 
@@ -104,6 +106,18 @@ impl Twin {
     #[must_use]
     pub fn devices(&self, metadata: DeviceNumber) -> Vec<DeviceId> {
         self.lock().metadata(metadata).map(metadata::Metadata::devices).unwrap_or_default()
+    }
+
+    /// What a pool's metadata has of each thin device.
+    #[must_use]
+    pub fn volumes(&self, metadata: DeviceNumber) -> BTreeMap<DeviceId, Volume> {
+        self.lock().metadata(metadata).map(|metadata| metadata.volumes().clone()).unwrap_or_default()
+    }
+
+    /// The same in the metadata snapshot, if one is held.
+    #[must_use]
+    pub fn held_volumes(&self, metadata: DeviceNumber) -> Option<BTreeMap<DeviceId, Volume>> {
+        self.lock().metadata(metadata)?.held_volumes().cloned()
     }
 
     /// Opens a device, as a mount does.

@@ -2,16 +2,14 @@
 
 use std::fs::File;
 use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::beside::{self, Metadata};
+use super::blank::Look;
 use super::{Setup, Wanted, existing};
 use crate::backing::block::BlockDevice;
-use crate::backing::{
-    Backing, Devices, Disk, Group, LoopFileError, LoopFiles, Loopback, Member, Part, Volumes,
-};
-use crate::catalog::{Catalog, Policy};
-use crate::pool::backing::refuse_obstacles;
+use crate::backing::{Backing, Devices, Group, LoopFileError, LoopFiles, Loopback, Member, Part, Volumes};
+use crate::catalog::{Catalog, Policy, PoolFile};
 use crate::pool::lock::{Lock, LockError};
 use crate::pool::{Host, Location, Paths, Pool, PoolError, io_error};
 use crate::units::{Bytes, PoolName};
@@ -23,7 +21,7 @@ const LEAST_METADATA: Bytes = Bytes::mib(2);
 const SUPERBLOCK: u64 = 4096;
 
 /// Held from the look at devices until they are written down as a pool's, so that no two pools take the same ones.
-pub(super) fn lock(location: &Location) -> Result<Lock, LockError> {
+pub(in crate::pool) fn lock(location: &Location) -> Result<Lock, LockError> {
     // No pool can have this name.
     Lock::exclusive(&location.root.join(".claims.lock"), location.patience)
 }
@@ -33,20 +31,16 @@ impl Setup {
     pub(super) fn claim(&self, host: &Host) -> Result<(Backing, Policy), PoolError> {
         let backing = match &self.wanted {
             Wanted::LoopFiles(directory) => {
-                self.refuse_strange_wipes(host, &[])?;
+                self.look(host).refuse_strange_wipes(&[])?;
                 return Ok((claim_files(directory)?, self.policy.clone()));
             }
             Wanted::ThinPool(name) => {
-                self.refuse_strange_wipes(host, &[])?;
-                let (backing, policy) = existing::claim(host, name, &self.policy)?;
-                if let Some(pool) = pool_with(&self.location, |other| *other == backing)? {
-                    return Err(PoolError::UsedByPool { device: name.into(), pool });
-                }
-                return Ok((backing, policy));
+                self.look(host).refuse_strange_wipes(&[])?;
+                return existing::claim(host, &self.location, name, &self.policy);
             }
             Wanted::Devices { data, metadata } => self.claim_devices(host, data, metadata.as_deref())?,
             Wanted::Disks { disks, group, sizes } => {
-                let (disks, room) = self.claim_disks(host, disks)?;
+                let (disks, room) = self.look(host).disks(disks)?;
                 let made = Group { disks, sizes: *sizes };
                 let volumes = Volumes::of_group(group, made.clone());
                 volumes.refuse_group(&lvm::Lvm::find()?, &made, room, self.policy.block_size)?;
@@ -74,11 +68,11 @@ impl Setup {
             }
             Metadata::There(device) => {
                 let device = self.claim_device(host, &device.name, Part::Metadata)?;
-                self.refuse_strange_wipes(host, &[&data, &device])?;
+                self.look(host).refuse_strange_wipes(&[&data, &device])?;
                 Ok(Devices { metadata: Some(member(&device)?), ..devices })
             }
             Metadata::ToMake(id) => {
-                self.refuse_strange_wipes(host, &[&data])?;
+                self.look(host).refuse_strange_wipes(&[&data])?;
                 Ok(Devices { volumes: Some(Volumes::beside(&id)), ..devices })
             }
         }
@@ -93,58 +87,15 @@ impl Setup {
         if device.size < needed {
             return Err(PoolError::DeviceTooSmall { part, device: device.name, size: device.size, needed });
         }
-        self.refuse_used(host, &device)?;
-        if part == Part::Metadata && !self.wipes(host, &device)? && !is_blank(&device)? {
+        self.look(host).refuse_used(&device)?;
+        if part == Part::Metadata && !self.look(host).wipes(&device)? && !is_blank(&device)? {
             return Err(PoolError::NotBlank(device.name));
         }
         Ok(device)
     }
 
-    /// The disks, and how much room they have.
-    fn claim_disks(&self, host: &Host, disks: &[PathBuf]) -> Result<(Vec<Disk>, Bytes), PoolError> {
-        let mut found: Vec<BlockDevice> = Vec::new();
-        for path in disks {
-            let device = host.blocks.look(path)?;
-            if found.iter().any(|other| other.number == device.number) {
-                return Err(PoolError::SameDevice(device.name));
-            }
-            self.refuse_used(host, &device)?;
-            found.push(device);
-        }
-        self.refuse_strange_wipes(host, &found.iter().collect::<Vec<_>>())?;
-        let room = Bytes(found.iter().map(|device| device.size.0).sum());
-        Ok((found.iter().map(Disk::new).collect(), room))
-    }
-
-    /// Refuses a device that has anything on it, is in use, or is another pool's.
-    fn refuse_used(&self, host: &Host, device: &BlockDevice) -> Result<(), PoolError> {
-        if let Some(pool) = pool_with(&self.location, |backing| {
-            backing.identities().any(|it| device.identity.as_ref() == Some(it))
-        })? {
-            return Err(PoolError::UsedByPool { device: device.name.clone(), pool });
-        }
-        refuse_obstacles(host, device, self.wipes(host, device)?)
-    }
-
-    /// Whether somebody said that the device may be wiped, by whatever of its names.
-    fn wipes(&self, host: &Host, device: &BlockDevice) -> Result<bool, PoolError> {
-        for path in &self.wipe {
-            if host.blocks.look(path)?.number == device.number {
-                return Ok(true);
-            }
-        }
-        Ok(false)
-    }
-
-    /// What is to be wiped must be what the pool is to lie on: anything else is a slip.
-    fn refuse_strange_wipes(&self, host: &Host, taken: &[&BlockDevice]) -> Result<(), PoolError> {
-        for path in &self.wipe {
-            let device = host.blocks.look(path)?;
-            if !taken.iter().any(|taken| taken.number == device.number) {
-                return Err(PoolError::WipeOfStranger(path.clone()));
-            }
-        }
-        Ok(())
+    fn look<'a>(&'a self, host: &'a Host) -> Look<'a> {
+        Look { host, location: &self.location, wipe: &self.wipe }
     }
 
     /// Makes what was claimed ready for a pool: what may be wiped is, and volumes are made. From here on what is on the
@@ -208,13 +159,21 @@ fn claim_files(directory: &Path) -> Result<Backing, PoolError> {
 
 /// Another pool under the same root that lies on this, active or not. A catalog that can't be read is an error: it may be the
 /// one.
-fn pool_with(location: &Location, has: impl Fn(&Backing) -> bool) -> Result<Option<String>, PoolError> {
+pub(super) fn pool_with(
+    location: &Location,
+    has: impl Fn(&Backing) -> bool,
+) -> Result<Option<String>, PoolError> {
     for entry in location.root.read_dir().map_err(io_error("list", &location.root))? {
         let name = entry.map_err(io_error("list", &location.root))?.file_name();
         let Some(pool) = name.to_str().and_then(|name| name.parse::<PoolName>().ok()) else { continue };
-        let Some(catalog) = Catalog::open(&Paths::new(&location.root, &pool).catalog())? else { continue };
-        let Some(record) = catalog.pool()? else { continue };
-        if pool != location.name && has(&record.backing) {
+        let path = Paths::new(&location.root, &pool).catalog();
+        let record = Catalog::open(&path)?.map(|catalog| catalog.pool()).transpose()?.flatten();
+        let backing = match record {
+            Some(record) => Some(record.backing),
+            // Its catalog is lost, and can be made again as long as nobody takes what it lies on.
+            None => PoolFile::read(&path)?.map(|known| known.backing),
+        };
+        if pool != location.name && backing.is_some_and(|backing| has(&backing)) {
             return Ok(Some(pool.to_string()));
         }
     }

@@ -14,6 +14,9 @@ impl Setup {
     pub(super) fn refuse_differences(&self, host: &Host, record: &PoolRecord) -> Result<(), PoolError> {
         let mut wanted = self.policy.clone();
         wanted.filesystem = self.filesystem.unwrap_or(record.policy.filesystem);
+        // A pool that has grown since is no other pool.
+        wanted.data_size = wanted.data_size.max(record.policy.data_size);
+        wanted.metadata_size = wanted.metadata_size.max(record.policy.metadata_size);
         let mut differences = of_policies(&record.policy, &wanted);
         // What a pool's backing decided, no setting can contradict.
         differences.retain(|difference| !decided_by(&record.backing).contains(&difference.setting));
@@ -103,9 +106,10 @@ fn of_devices(
     Ok(Some(Difference { setting, is, asked: told(path) }))
 }
 
-/// Whether the disks that are asked for are those that the pool's group was made of, whatever they are called today.
+/// Whether the disks that are asked for are among those of the pool's group, whatever they are called today. Others may have
+/// been added to it.
 fn are_same(host: &Host, are: &[Disk], asked: &[PathBuf]) -> Result<bool, PoolError> {
-    let mut same = are.len() == asked.len();
+    let mut same = true;
     for path in asked {
         let identity = unless_missing(host.blocks.look(path))?.and_then(|device| device.identity);
         same &= are.iter().any(|disk| disk.name == *path || identity.is_some() && disk.identity == identity);

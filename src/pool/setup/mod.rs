@@ -1,7 +1,8 @@
 //! From nothing to an active pool with a base device.
 
 mod beside;
-mod claim;
+pub(super) mod blank;
+pub(super) mod claim;
 mod differences;
 pub(super) mod existing;
 
@@ -220,11 +221,15 @@ fn make_files(pool: &mut Pool<'_>, loopback: Loopback) -> Result<(), PoolError> 
 }
 
 /// The empty file system that everything descends from.
-fn make_base(pool: &mut Pool<'_>) -> Result<(), PoolError> {
+pub(super) fn make_base(pool: &mut Pool<'_>) -> Result<(), PoolError> {
     let (name, policy) = (pool.name.clone(), pool.record.policy.clone());
     let new =
         NewThin { kind: DeviceKind::Base, origin: None, size: policy.base_size, becomes: DeviceState::Draft };
-    let base = pool.change()?.create(&new, |_| names::base_device(&name), |_, _| Ok(true))?;
+    let mut change = pool.change()?;
+    let base = change.create(&new, |_| names::base_device(&name), |_, _| Ok(true))?;
+    // In a pool that is ready, this is what keeps it from being freed as nobody's.
+    let _working = Lock::exclusive(&change.pool.paths.device_lock(base.id), change.pool.patience)?;
+    drop(change);
     let info = pool.activate_device(&base, Use::Own)?;
     let node = info.device.kernel_node();
     pool.host.fs.make(policy.filesystem, &node, &policy.mkfs_arguments)?;

@@ -13,14 +13,16 @@ use tempfile::TempDir;
 use super::disks::Disks;
 use crate::backing::{Attached, LoopDevices, LoopError};
 use crate::catalog::{DeviceState, Policy};
-use crate::dm::{DeviceNumber, Twin};
-use crate::fs::{Detached, FileSystem, FileSystems, FsError, MountOptions};
+use crate::dm::{Access, DeviceNumber, Name, NewDevice, Table, ThinPool, Twin, Uuid, Visibility};
+use crate::fs::{Detached, FileSystem, FileSystems, FsError, Identified, MountOptions};
 use crate::image::{self, ChainId, DiffId, Digest};
 use crate::pool::{
     DraftStore, Host, ImageName, Location, NewContainer, Pool, PoolError, SetUp, Setup, Wanted,
 };
+use crate::thin_metadata::testing::Image;
+use crate::thin_metadata::{Blocks, MetadataError, MetadataReader, Place};
 use crate::thin_tools::{Checked, Depth, MetadataChecker, Outcome};
-use crate::units::{BlockSize, Bytes, DeviceId, Percent};
+use crate::units::{BlockSize, Bytes, DataBlocks, DeviceId, Percent};
 
 /// A machine with a directory of its own.
 pub(super) struct Machine {
@@ -34,6 +36,15 @@ pub(super) struct Machine {
     #[allow(dead_code, reason = "held, not read")]
     directory: TempDir,
     loops: Arc<Loops>,
+    somebody_elses: Option<SomebodyElses>,
+}
+
+/// A thin pool that isn't ours.
+struct SomebodyElses {
+    name: Name,
+    uuid: Uuid,
+    data: DeviceNumber,
+    metadata: DeviceNumber,
 }
 
 impl Machine {
@@ -41,7 +52,8 @@ impl Machine {
     pub(super) fn new() -> Self {
         let directory = tempfile::tempdir().expect("a directory");
         let twin = Arc::new(Twin::new());
-        let loops = Arc::new(Loops { twin: Arc::clone(&twin), attached: Mutex::default() });
+        let loops =
+            Arc::new(Loops { twin: Arc::clone(&twin), attached: Mutex::default(), strays: Mutex::default() });
         let disks = Arc::new(Disks::new(Arc::clone(&twin), directory.path()));
         let checker = Arc::new(Checker::default());
         let host = Host {
@@ -53,6 +65,11 @@ impl Machine {
                 made: AtomicU32::default(),
             }),
             checker: checker.clone(),
+            metadata: Arc::new(TwinMetadata {
+                twin: twin.clone(),
+                loops: loops.clone(),
+                disks: disks.clone(),
+            }),
         };
         let location = Location {
             name: "test".parse().expect("a name"),
@@ -61,7 +78,7 @@ impl Machine {
             device_patience: Duration::ZERO,
         };
         let wanted = Wanted::LoopFiles(directory.path().join("root/test"));
-        Self { twin, host, location, disks, checker, wanted, directory, loops }
+        Self { twin, host, location, disks, checker, wanted, directory, loops, somebody_elses: None }
     }
 
     /// A machine with a pool and an image of two layers, `base`.
@@ -79,6 +96,60 @@ impl Machine {
         let metadata = Some(machine.disks.add("metadata", Bytes::mib(8)));
         machine.wanted = Wanted::Devices { data, metadata };
         machine
+    }
+
+    /// A machine without a pool of ours, but with an empty one that somebody else made and makes active at each boot.
+    pub(super) fn in_thin_pool(name: &str, uuid: &str) -> Self {
+        let mut machine = Self::on_disks();
+        let (data, metadata) = machine.disk_nodes();
+        let (name, uuid) = (Name::new(name).expect("a name"), Uuid::of_somebody_else(uuid));
+        machine.wanted = Wanted::ThinPool(name.to_string());
+        let [data, metadata] = [data, metadata].map(|node| machine.disks.number(&node));
+        machine.somebody_elses = Some(SomebodyElses { name, uuid, data, metadata });
+        machine.boot_somebody_else();
+        machine
+    }
+
+    /// Whoever made the thin pool makes it active.
+    pub(super) fn boot_somebody_else(&self) {
+        if let Some(pool) = &self.somebody_elses {
+            self.boot_somebody_else_as(pool.uuid.as_str());
+        }
+    }
+
+    /// Makes the thin pool active under another uuid, as if it were another one.
+    pub(super) fn boot_somebody_else_as(&self, uuid: &str) {
+        let Some(SomebodyElses { name, data, metadata, .. }) = &self.somebody_elses else { return };
+        let table = Table::ThinPool(ThinPool {
+            length: Bytes::mib(64).sectors(),
+            metadata: *metadata,
+            data: *data,
+            block_size: BlockSize::DEFAULT,
+            low_water_mark: DataBlocks(0),
+            features: Vec::new(),
+        });
+        self.add_node(name, &Uuid::of_somebody_else(uuid), &table);
+    }
+
+    /// A device that another program makes.
+    pub(super) fn add_node(&self, name: &Name, uuid: &Uuid, table: &Table) {
+        let (access, visibility) = (Access::ReadWrite, Visibility::Internal);
+        self.host.dm.create(&NewDevice { name, uuid, table, access, visibility }).expect("made");
+    }
+
+    /// The name of somebody else's thin pool.
+    pub(super) fn somebody_elses_pool(&self) -> &Name {
+        &self.somebody_elses.as_ref().expect("there is one").name
+    }
+
+    /// Where that has its metadata.
+    pub(super) fn somebody_elses_metadata(&self) -> DeviceNumber {
+        self.metadata()
+    }
+
+    /// The thin devices that somebody else's pool has.
+    pub(super) fn somebody_elses_devices(&self) -> Vec<DeviceId> {
+        self.twin.devices(self.metadata())
     }
 
     /// The two disks' nodes.
@@ -178,6 +249,7 @@ impl Machine {
     /// the file finds.
     pub(super) fn reboot(&self) {
         self.twin.reboot();
+        self.boot_somebody_else();
         self.write_superblock();
     }
 
@@ -186,11 +258,20 @@ impl Machine {
         if let Wanted::Devices { metadata: Some(metadata), .. } = &self.wanted {
             return self.disks.write_superblock(metadata);
         }
+        if self.somebody_elses.is_some() {
+            return;
+        }
         let path = self.location.paths().directory().join("metadata");
         let Some(device) = self.loops.device(&path) else { return };
         if let Ok(file) = std::fs::OpenOptions::new().write(true).open(&path) {
             file.write_all_at(&self.twin.superblock(device), 0).expect("written");
         }
+    }
+
+    /// Attaches the data file to a loop device, as somebody would by hand.
+    pub(super) fn attach_elsewhere(&self, device: DeviceNumber) {
+        let file = self.location.paths().directory().join("data");
+        self.loops.strays.lock().expect("no panic").push((file, device));
     }
 
     /// That the catalog knows exactly the devices that the pool has, none is half made, and no snapshot was torn.
@@ -210,9 +291,12 @@ impl Machine {
         assert_eq!(nodes.len(), 1, "{context}: more than the pool is active: {nodes:?}");
     }
 
-    fn metadata(&self) -> DeviceNumber {
+    pub(super) fn metadata(&self) -> DeviceNumber {
         if let Wanted::Devices { metadata: Some(metadata), .. } = &self.wanted {
             return self.disks.number(metadata);
+        }
+        if let Some(pool) = &self.somebody_elses {
+            return pool.metadata;
         }
         let path = self.location.paths().directory().join("metadata");
         self.loops.device(&path).expect("attached once")
@@ -223,6 +307,8 @@ impl Machine {
 struct Loops {
     twin: Arc<Twin>,
     attached: Mutex<HashMap<PathBuf, DeviceNumber>>,
+    /// What somebody else attached.
+    strays: Mutex<Vec<(PathBuf, DeviceNumber)>>,
 }
 
 impl Loops {
@@ -239,14 +325,26 @@ impl LoopDevices for Loops {
         let number = *attached.entry(file.to_owned()).or_insert(DeviceNumber { major: 7, minor });
         if number.minor == minor {
             self.twin.add_disk(number, Bytes(metadata.len()));
-        } else if is_new(file) {
-            self.twin.wipe(number).expect("there");
+        } else {
+            self.twin.resize_disk(number, Bytes(metadata.len())).expect("there");
+            if is_new(file) {
+                self.twin.wipe(number).expect("there");
+            }
         }
         Ok(Attached::as_it_is(number, PathBuf::from(format!("/dev/loop{minor}"))))
     }
 
-    fn find(&self, _: &Path) -> Result<Option<DeviceNumber>, LoopError> {
-        Ok(None)
+    fn find_all(&self, file: &Path) -> Result<Vec<DeviceNumber>, LoopError> {
+        let strays = self.strays.lock().expect("no panic");
+        Ok(strays.iter().filter(|(on, _)| on == file).map(|(_, device)| *device).collect())
+    }
+
+    fn adopt_length(&self, device: DeviceNumber) -> Result<(), LoopError> {
+        let attached = self.attached.lock().expect("no panic");
+        let (file, _) = attached.iter().find(|(_, number)| **number == device).expect("attached");
+        let length = Bytes(file.metadata().expect("there").len());
+        self.twin.resize_disk(device, length).expect("there");
+        Ok(())
     }
 }
 
@@ -269,6 +367,23 @@ impl MetadataChecker for Checker {
         self.asked.lock().expect("no panic").push(depth);
         let outcome = self.finds.lock().expect("no panic").clone().unwrap_or(Outcome::Sound);
         Ok(Checked { depth, outcome, took: Duration::ZERO })
+    }
+}
+
+/// What a reader finds on the twin's disks.
+struct TwinMetadata {
+    twin: Arc<Twin>,
+    loops: Arc<Loops>,
+    disks: Arc<Disks>,
+}
+
+impl MetadataReader for TwinMetadata {
+    fn open(&self, place: &Place) -> Result<Box<dyn Blocks>, MetadataError> {
+        let number = match place {
+            Place::Device(number) => *number,
+            Place::Path(path) => self.loops.device(path).unwrap_or_else(|| self.disks.number(path)),
+        };
+        Ok(Image::of_twin(&self.twin, number).boxed())
     }
 }
 
@@ -309,5 +424,9 @@ impl FileSystems for NoFileSystems {
 
     fn discard(&self, _: &Path, _: Bytes) -> Result<(), FsError> {
         Ok(())
+    }
+
+    fn identify(&self, _: &Path) -> Result<Option<Identified>, FsError> {
+        Ok(Some(Identified { kind: FileSystem::Ext4, size: Bytes::mib(16) }))
     }
 }

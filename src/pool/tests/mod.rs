@@ -3,9 +3,13 @@
 mod check;
 mod devices;
 mod disks;
+mod existing;
+mod extend;
 mod images;
 mod kills;
 mod machine;
+mod metadata;
+mod metadata_check;
 mod model;
 mod reboot;
 mod refusals;
