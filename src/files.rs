@@ -88,6 +88,11 @@ pub(crate) fn hard_link(from: &Path, to: &Path) -> io::Result<()> {
     step("keep as", to, || std::fs::hard_link(from, to))
 }
 
+/// Gives a temporary file its name, unless there is something of that name.
+pub(crate) fn name_new(file: NamedTempFile, path: &Path) -> io::Result<()> {
+    step("name", path, || file.persist_noclobber(path).map(drop).map_err(|failed| failed.error))
+}
+
 /// Makes a symbolic link.
 #[allow(clippy::disallowed_methods, reason = "this is the step")]
 pub(crate) fn link(to: &Path, path: &Path) -> io::Result<()> {

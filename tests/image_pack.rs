@@ -1,6 +1,8 @@
 //! The archive of a layer, made of how two trees differ: applied to the lower one, it gives the upper one, and made again
 //! from what it gave, it is the same.
 
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "the lints spare only unit tests")]
+
 #[allow(dead_code, reason = "shared with tests that pack by GNU tar")]
 mod tree;
 

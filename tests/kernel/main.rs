@@ -16,6 +16,7 @@ mod devices;
 mod docs;
 mod doctor;
 mod images;
+mod layers;
 mod lifecycle;
 mod lists;
 mod mounts;
