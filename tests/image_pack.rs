@@ -236,9 +236,13 @@ proptest! {
         let bench = Bench::new();
         let (before, now) = (bench.path("before"), bench.path("now"));
         fs::create_dir(&before).unwrap();
-        image.iter().for_each(|step| apply(&before, step));
+        for step in &image {
+            apply(&before, step);
+        }
         copy(&before, &now);
-        container.iter().for_each(|step| apply(&now, step));
+        for step in &container {
+            apply(&now, step);
+        }
         bench.assert_comes_back(&before, &now);
     }
 }

@@ -110,10 +110,10 @@ impl Namespace {
                     covered |= mount.device == device;
                 }
             }
-            match covered && !unmounted {
-                true => Err(io::Error::other("something else is mounted over it")),
-                false => Ok(()),
+            if covered && !unmounted {
+                return Err(io::Error::other("something else is mounted over it"));
             }
+            Ok(())
         })?
     }
 

@@ -126,7 +126,7 @@ fn a_container_in_use_becomes_an_image_with_all_that_was_done_in_it() {
         work_in(at);
         // In use: open, gone, and not on the disk yet.
         let mut open = fs::File::create(at.join("passing")).unwrap();
-        open.write_all(&[7; 100_000]).unwrap();
+        open.write_all(&vec![7; 100_000]).unwrap();
         fs::remove_file(at.join("passing")).unwrap();
         let expected = bench.beside("expected");
         tree::run(Command::new("cp").args(["-a", "--sparse=always"]).arg(at).arg(&expected));
@@ -135,7 +135,7 @@ fn a_container_in_use_becomes_an_image_with_all_that_was_done_in_it() {
         bench.ok([&["container", "commit", "web", "work"], &arguments[..]].concat());
         // What comes later isn't in it.
         fs::remove_file(at.join("hole")).unwrap();
-        open.write_all(&[7; 100_000]).unwrap();
+        open.write_all(&vec![7; 100_000]).unwrap();
         assert_looks_like(&bench, "work", &expected, "the image of the container");
         let work = details(&bench, "work");
         assert_eq!(work["config"]["config"]["Cmd"][0], "/run");

@@ -38,7 +38,8 @@ fn pool_with_content() -> (Bench, Contents) {
     let bench = bench.and_image("small");
     bench.ok(["container", "create", "small", "--name", "kept"]);
     let at = bench.ok(["container", "mount", "kept"]);
-    let noise: Vec<u8> = (0..1_000_000_u32).map(|at| (at.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
+    let noise: Vec<u8> =
+        (0..1_000_000_u32).map(|at| at.wrapping_mul(2_654_435_761).to_be_bytes()[1]).collect();
     std::fs::write(Path::new(at.trim_end()).join("noise"), noise).expect("written");
     bench.ok(["container", "unmount", "kept"]);
     bench.ok(["deactivate"]);
@@ -81,7 +82,7 @@ fn kill(bench: &Bench, verb: &Verb, place: usize, places: &[String], kept: &Cont
     assert_eq!(killed.status.signal(), Some(9), "{context}: {killed:?}");
     // The next command is the same one again, or another.
     // What was there to repair is left to the next repair.
-    if place % 2 == 0 || verb.name.starts_with("repair") {
+    if place.is_multiple_of(2) || verb.name.starts_with("repair") {
         let again = bench.run(&arguments);
         assert!(verb.again.contains(&again.code), "{context}: {again:?}");
     }

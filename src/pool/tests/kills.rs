@@ -209,6 +209,8 @@ fn a_destroy_that_is_killed_anywhere_is_finished_by_the_next() {
     });
 }
 
+type Verb<'a> = &'a dyn Fn(&Machine) -> Result<(), PoolError>;
+
 #[test]
 fn a_command_that_is_killed_while_it_settles_what_a_killed_one_left_is_settled_by_the_third() {
     let prepare = || {
@@ -216,7 +218,7 @@ fn a_command_that_is_killed_while_it_settles_what_a_killed_one_left_is_settled_b
         machine.create("old").expect("created");
         machine
     };
-    let verbs: [&dyn Fn(&Machine) -> Result<(), PoolError>; 5] = [
+    let verbs: [Verb<'_>; 5] = [
         &|machine| machine.create("web"),
         &|machine| machine.create_of("one", "big", Some(Bytes::mib(32))),
         &|machine| machine.remove("old"),
