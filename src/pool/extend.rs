@@ -99,6 +99,10 @@ impl Pool<'_> {
             self.grow(growth)?;
         }
         let to = self.sizes(&self.growable()?);
+        // The kernel takes a larger metadata device unasked whenever the pool is loaded.
+        for part in [Part::Data, Part::Metadata] {
+            self.set_size(part, to.of(part))?;
+        }
         Ok(Extended {
             data: Step { from: from.data, to: to.data },
             metadata: Step { from: from.metadata, to: to.metadata },

@@ -18,6 +18,9 @@ use crate::files;
 /// not to a library.
 const PAUSE: Duration = Duration::from_millis(5);
 
+/// It gets longer up to this: many who wait must not take the processor from the one who works.
+const LONGEST_PAUSE: Duration = Duration::from_millis(80);
+
 /// A lock that is held.
 #[derive(Debug)]
 pub struct Lock {
@@ -78,6 +81,7 @@ impl Lock {
 
     fn wait(path: &Path, how: FlockArg, timeout: Duration) -> Result<Self, LockError> {
         let deadline = Instant::now() + timeout;
+        let mut pause = PAUSE;
         loop {
             if let Some(lock) = Self::attempt(path, how)? {
                 return Ok(lock);
@@ -85,7 +89,8 @@ impl Lock {
             if Instant::now() >= deadline {
                 return Err(LockError::Held { path: path.to_owned(), waited: timeout, holder: holder(path) });
             }
-            std::thread::sleep(PAUSE);
+            std::thread::sleep(pause);
+            pause = (pause * 2).min(LONGEST_PAUSE);
         }
     }
 

@@ -116,7 +116,7 @@ fn assert_destroyed(bench: &Bench, context: &str) {
 
 /// Fails if there is anything that belongs to nobody.
 fn assert_no_strays(bench: &Bench, context: &str) {
-    const KNOWN: [&str; 9] = [
+    const KNOWN: [&str; 10] = [
         "catalog.db",
         "catalog.db-shm",
         "catalog.db-wal",
@@ -126,6 +126,7 @@ fn assert_no_strays(bench: &Bench, context: &str) {
         "locks",
         "metadata",
         "mnt",
+        "pool.json",
     ];
     assert_eq!(bench.devices(), [format!("{}-pool", bench.name)], "{context}");
     assert!(cookies().is_empty(), "{context}: {:?}", cookies());

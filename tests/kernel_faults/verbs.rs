@@ -35,6 +35,22 @@ pub const VERBS: &[Verb] = &[
     verb("image tag", no_image, |_| words(&["image", "tag", "small", "second"]), &[0, 7]),
     verb("image export", no_export, export, &[0, 7]),
     verb("image prune", image, |_| words(&["image", "prune", "--yes"]), &[0]),
+    verb("usage", active_pool, |_| words(&["usage"]), &[0]),
+    verb("tree", active_pool, |_| words(&["tree"]), &[0]),
+    verb("container rename", only_web, |_| words(&["container", "rename", "web", "renamed"]), &[0, 4]),
+    verb(
+        "container rename --active",
+        active_web,
+        |_| words(&["container", "rename", "web", "renamed"]),
+        &[0, 4],
+    ),
+    verb("container resize", fresh, |_| words(&["container", "resize", "web", "96M"]), &[0]),
+    verb(
+        "container resize --mounted",
+        fresh_and_mounted,
+        |_| words(&["container", "resize", "web", "96M"]),
+        &[0],
+    ),
     verb("container diff", inactive, |_| words(&["container", "diff", "web"]), &[0]),
     verb(
         "container commit",
@@ -70,6 +86,7 @@ pub const READERS: &[&str] = &[
     "image history",
     "images",
     "container list",
+    "container inspect",
     "ps",
     "config show",
     "doctor",
@@ -178,6 +195,32 @@ fn inactive(bench: &Bench) {
     });
 }
 
+fn only_web(bench: &Bench) {
+    pool(bench, |pool| done_or_absent(pool.remove_container(&name("renamed"), false).map(drop)));
+    inactive(bench);
+}
+
+fn active_web(bench: &Bench) {
+    // It may have kept its node.
+    pool(bench, |pool| {
+        drop(pool.deactivate_container(&name("renamed")));
+        Ok(())
+    });
+    only_web(bench);
+    active(bench);
+}
+
+/// One that has its image's size.
+fn fresh(bench: &Bench) {
+    no_web(bench);
+    inactive(bench);
+}
+
+fn fresh_and_mounted(bench: &Bench) {
+    no_web(bench);
+    mounted(bench);
+}
+
 fn active(bench: &Bench) {
     inactive(bench);
     pool(bench, |pool| pool.activate_container(&name("web")).map(drop));
@@ -188,12 +231,13 @@ fn mounted(bench: &Bench) {
     pool(bench, |pool| pool.mount_container(&name("web"), &MountRequest::default()).map(drop));
 }
 
-/// Takes what a verb has made of the container `web` back: its mount and its node.
+/// Takes what a verb has made of the container `web` back, by whichever name: its mount and its node.
 pub fn put_away(pool: &mut Pool<'_>) {
-    let web = name("web");
-    // Neither need be there; what can't be taken back is found by who looks for strays.
-    drop(pool.unmount_container(&web));
-    drop(pool.deactivate_container(&web));
+    for web in ["web", "renamed"].map(name) {
+        // None of it need be there; what can't be taken back is found by who looks for strays.
+        drop(pool.unmount_container(&web));
+        drop(pool.deactivate_container(&web));
+    }
 }
 
 /// Works on the pool, which is active, by the library: a process costs more than what it does.
