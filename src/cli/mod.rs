@@ -16,6 +16,7 @@ mod progress;
 mod settings;
 mod setup;
 mod status;
+mod trim;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -65,6 +66,8 @@ enum Command {
     /// Make a pool larger while it is in use.
     #[command(long_about = extend::about())]
     Extend(extend::Arguments),
+    /// Give back what the file systems in mounted containers don't use, and what waits to be deleted.
+    Trim,
     /// Remove a pool, with everything in it.
     Destroy(destroy::Arguments),
     /// Images: import, list, remove.
@@ -150,6 +153,7 @@ impl Cli {
             Command::Status(arguments) => return status::run(&context, &arguments),
             Command::Activate(how) => return activate::activate(&context, &how),
             Command::Deactivate(how) => return activate::deactivate(&context, &how),
+            Command::Trim => return trim::run(&context),
             Command::Doctor(format) => return doctor::run(&context, format),
             Command::Extend(arguments) => extend::run(&context, &arguments),
             Command::Destroy(arguments) => destroy::run(&context, &arguments),

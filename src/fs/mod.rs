@@ -6,6 +6,7 @@ mod make;
 mod mount;
 mod mounts;
 mod options;
+mod trim;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
@@ -19,6 +20,7 @@ pub(crate) use mounts::unescape;
 pub use mounts::{Mount, MountTableError, mounts_of};
 pub use options::{MountOptions, OptionError};
 
+use crate::dm::DeviceNumber;
 use crate::units::Bytes;
 
 /// What the pool's verbs need of file systems: the system's, or a test's.
@@ -54,6 +56,16 @@ pub trait FileSystems: Send + Sync {
 
     /// Frees every block of a device.
     fn discard(&self, device: &Path, size: Bytes) -> Result<(), FsError>;
+
+    /// Discards every free block of a device of this size that is mounted at `at`, and tells how much that was; `None` if it
+    /// is mounted there no more.
+    fn trim(
+        &self,
+        device: DeviceNumber,
+        size: Bytes,
+        at: &Path,
+        progress: &mut dyn FnMut(Bytes),
+    ) -> Result<Option<Bytes>, FsError>;
 }
 
 /// The system's file systems.
@@ -107,6 +119,16 @@ impl FileSystems for SystemFileSystems {
 
     fn discard(&self, device: &Path, size: Bytes) -> Result<(), FsError> {
         grow::discard(device, size).map_err(|source| FsError::Discard { device: device.to_owned(), source })
+    }
+
+    fn trim(
+        &self,
+        device: DeviceNumber,
+        size: Bytes,
+        at: &Path,
+        progress: &mut dyn FnMut(Bytes),
+    ) -> Result<Option<Bytes>, FsError> {
+        trim::trim(device, size, at, progress).map_err(|source| FsError::Trim { at: at.to_owned(), source })
     }
 }
 
@@ -204,6 +226,14 @@ pub enum FsError {
     Discard {
         /// Which device.
         device: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A mounted file system doesn't give back what it doesn't use.
+    #[error("the file system at {at} can't be trimmed: {source}")]
+    Trim {
+        /// Where it is mounted.
+        at: PathBuf,
         /// Why.
         source: std::io::Error,
     },

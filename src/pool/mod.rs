@@ -11,6 +11,7 @@ mod error;
 pub mod extend;
 mod host;
 mod image;
+mod largest;
 mod layer;
 mod lock;
 mod names;
@@ -21,6 +22,7 @@ mod setup;
 pub mod status;
 #[cfg(test)]
 mod tests;
+pub mod trim;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;

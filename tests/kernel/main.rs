@@ -13,6 +13,7 @@ mod containers;
 mod devices;
 mod docs;
 mod doctor;
+mod extend;
 mod images;
 mod lifecycle;
 mod settings;

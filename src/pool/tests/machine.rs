@@ -295,4 +295,14 @@ impl FileSystems for NoFileSystems {
     fn discard(&self, _: &Path, _: Bytes) -> Result<(), FsError> {
         Ok(())
     }
+
+    fn trim(
+        &self,
+        _: DeviceNumber,
+        _: Bytes,
+        _: &Path,
+        _: &mut dyn FnMut(Bytes),
+    ) -> Result<Option<Bytes>, FsError> {
+        Ok(Some(Bytes(0)))
+    }
 }
