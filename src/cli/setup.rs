@@ -155,6 +155,7 @@ fn request(context: &Context, arguments: &Arguments, dm: &dyn DeviceMapper) -> R
     Ok(Setup {
         location: context.location(),
         wanted,
+        spare: settings.spare_datadev.get().as_path().map(std::path::Path::to_owned),
         wipe,
         policy,
         filesystem,

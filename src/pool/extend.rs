@@ -93,7 +93,12 @@ impl Pool<'_> {
             self.add_disks(wanted)?;
         }
         let growth = self.plan(wanted)?;
-        self.refuse_without_room(&growth, wanted.by)?;
+        if let Err(error) = self.refuse_without_room(&growth, wanted.by) {
+            if !self.take_spare()? {
+                return Err(error);
+            }
+            self.refuse_without_room(&growth, wanted.by)?;
+        }
         if !growth.is_nothing() {
             self.catalog.intend_growth(&growth, &self.record.backing)?;
             self.grow(growth)?;

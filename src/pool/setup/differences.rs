@@ -21,11 +21,28 @@ impl Setup {
         // What a pool's backing decided, no setting can contradict.
         differences.retain(|difference| !decided_by(&record.backing).contains(&difference.setting));
         differences.extend(self.of_backings(host, &record.backing)?);
+        differences.extend(self.of_spares(host, &record.backing)?);
         differences.retain(|difference| self.asked.contains(&difference.setting));
         if differences.is_empty() {
             return Ok(());
         }
         Err(PoolError::Differs { pool: self.location.name.to_string(), differences })
+    }
+
+    /// Another spare disk than the pool's.
+    fn of_spares(&self, host: &Host, backing: &Backing) -> Result<Option<Difference>, PoolError> {
+        let Some(path) = &self.spare else { return Ok(None) };
+        let is = match backing {
+            Backing::Devices(devices) => devices.spare.as_deref(),
+            Backing::Loop(_) | Backing::ThinPool(_) => None,
+        };
+        if let Some(is) = is
+            && are_same(host, std::slice::from_ref(is), std::slice::from_ref(path))?
+        {
+            return Ok(None);
+        }
+        let is = is.map_or_else(|| "none".to_owned(), |disk| told(&disk.name));
+        Ok(Some(Difference { setting: "spare-datadev", is, asked: told(path) }))
     }
 
     fn of_backings(&self, host: &Host, backing: &Backing) -> Result<Vec<Difference>, PoolError> {
