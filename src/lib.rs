@@ -4,6 +4,8 @@
 //! Everything the command does is a call of this library first. The library is synchronous; nothing in it
 //! prints or exits. The layers, and what each may know of the others, are in `docs/architecture.md`.
 
+#![cfg_attr(not(test), deny(clippy::disallowed_methods))]
+
 pub mod backing;
 pub mod boot;
 pub mod catalog;
@@ -11,9 +13,11 @@ pub mod cli;
 pub mod config;
 pub mod dm;
 pub mod doctor;
+mod files;
 pub mod fs;
 pub mod image;
 pub mod pool;
 pub mod report;
+pub mod thin_metadata;
 pub mod thin_tools;
 pub mod units;

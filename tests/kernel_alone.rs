@@ -384,6 +384,41 @@ fn a_setup_on_raw_disks_that_is_killed_anywhere_leaves_no_volume_group_behind() 
     }
 }
 
+/// An `lvm` that takes its time before it does what changes something, and is killed with nobody's help but ours.
+fn slow_lvm(bench: &Bench, command: &str) -> (String, PathBuf) {
+    let folder = bench.directory.path().join("slow");
+    std::fs::create_dir(&folder).expect("made");
+    let (begun, real) = (folder.join("begun"), ok(Command::new("sh").args(["-c", "command -v lvm"])));
+    let script = format!(
+        "#!/bin/sh\nif [ \"$1\" = {command} ]; then echo $$ >{0}.new; mv {0}.new {0}; sleep 3; fi\nexec {1} \"$@\"\n",
+        begun.display(),
+        real.trim()
+    );
+    std::fs::write(folder.join("lvm"), script).expect("written");
+    std::fs::set_permissions(folder.join("lvm"), PermissionsExt::from_mode(0o755)).expect("made executable");
+    (format!("{}:{}", folder.display(), std::env::var("PATH").expect("a PATH")), begun)
+}
+
+#[test]
+fn an_lvm_command_of_a_killed_setup_makes_nothing_that_nobody_knows_of() {
+    let _alone = Alone::new();
+    let disk = BlankDisk::new();
+    for command in ["pvcreate", "vgcreate"] {
+        let bench = Bench::new();
+        let (path, begun) = slow_lvm(&bench, command);
+        let setup = ["setup", "--no-enable", "--fs", "ext4", "--base-size", "128M", "--device", &disk.node];
+        let mut child = spawn(bench.command(setup).env("PATH", path));
+        wait_for(command, || begun.exists());
+        let straggler = std::fs::read_to_string(&begun).expect("read");
+        child.kill().expect("kills");
+        child.wait().expect("ends");
+        assert_eq!(bench.promptly(["destroy", "--yes"]).code, 0);
+        wait_for("its end", || !Path::new("/proc").join(straggler.trim()).exists());
+        assert!(disk.is_blank(), "{command}: {}", ok(&mut Command::new("pvs")));
+        bench.assert_nothing_left();
+    }
+}
+
 /// The commands of a section of a page, in their order.
 fn commands<'a>(page: &'a str, section: &str) -> Vec<&'a str> {
     let section = page.split("\n## ").find(|part| part.starts_with(section)).expect("the section");

@@ -21,7 +21,7 @@
 //!
 //! - Through the one binary `lvm`, found once; LVM is GPL: it is run, never linked.
 //! - Every call has an end: when its time is up, the command is asked to stop (LVM puts that off while it is changing
-//!   something), and after a while made to.
+//!   something), and after a while made to. A command that changes something is also asked to stop when its caller dies.
 //! - What LVM *says* is for people and is kept for them in errors. What *is*, is asked for in JSON, before and after:
 //!   whether a group exists, a volume is in use, or an activation that "succeeded" did activate. A name that is gone is
 //!   an empty report, not a message to be recognised.
@@ -36,11 +36,14 @@
 //! chunk sizes), and of these there are none here; linear volumes have nothing to be extended by dmeventd, and LVM
 //! doesn't look for physical volumes inside of volumes (`scan_lvs=0`) unless told to.
 
+#![cfg_attr(not(test), deny(clippy::disallowed_methods))]
+
 mod amounts;
 mod change;
 mod device;
 mod error;
 mod names;
+mod parent;
 mod query;
 mod report;
 mod run;
@@ -50,7 +53,7 @@ mod uuid;
 mod version;
 
 pub use amounts::{Bytes, Extents, Percent, Size};
-pub use change::{NewLv, NewPv, NewVg, OldContent, Signs};
+pub use change::{NewLv, NewPv, NewVg, OldContent};
 pub use error::{LvmError, NotInstalled, Refusal};
 pub use names::{LvId, LvName, NameError, Tag, VgName};
 pub use report::{Lv, LvHealth, Pv, ReportError, Vg};

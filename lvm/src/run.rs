@@ -97,14 +97,17 @@ fn said(stderr: &str) -> String {
 /// Runs a command without input and returns what it printed. When its time is up, it is asked to stop, and after a
 /// while made to.
 pub fn run(command: &mut Command, limit: Duration) -> Result<Vec<u8>, RunError> {
-    run_with_grace(command, limit, GRACE)
+    let told = command_line(command);
+    steps::around(format_args!("run {told}"), || run_with_grace(command, limit, GRACE))
 }
 
+#[allow(clippy::disallowed_methods, reason = "this is the step")]
 fn run_with_grace(command: &mut Command, limit: Duration, grace: Duration) -> Result<Vec<u8>, RunError> {
     let told = command_line(command);
     let start = |source| RunError::Start { command: told.clone(), source };
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut running = Running::new(command.spawn().map_err(start)?).map_err(start)?;
+    steps::during(format_args!("run {told}"));
     let mut end = None;
     if !running.ended_within(limit).map_err(start)? {
         end = Some(running.stop(grace).map_err(start)?);

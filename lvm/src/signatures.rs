@@ -56,13 +56,8 @@ impl Wipefs {
         Ok(read(&String::from_utf8_lossy(&self.run(&["--parsable"], device)?)))
     }
 
-    /// Wipes every signature. The device is opened for itself alone, so this fails if it or a partition of it is in use.
-    pub fn wipe(&self, device: &Path) -> Result<(), RunError> {
-        self.run(&["--all"], device).map(drop)
-    }
-
-    /// The same for a device that the caller has open with `O_EXCL`, so that nobody else can use it, and that a second
-    /// such open would fail. Partition tables inside of partitions are wiped, too.
+    /// Wipes every signature of a device that the caller has open with `O_EXCL`, so that nobody else can use it, and that a
+    /// second such open would fail. Partition tables inside of partitions are wiped, too.
     pub fn wipe_claimed(&self, device: &Path) -> Result<(), RunError> {
         self.run(&["--all", "--force"], device).map(drop)
     }

@@ -5,6 +5,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use crate::error::{LvmError, NotInstalled};
+use crate::parent::ends_with_its_caller;
 use crate::report::{self, Row};
 use crate::run::run;
 use crate::signatures::Wipefs;
@@ -72,7 +73,10 @@ impl Lvm {
         I: IntoIterator<Item = S>,
         S: AsRef<std::ffi::OsStr>,
     {
-        run(clean(&self.path).arg(command).args(arguments), self.time_limit)?;
+        let mut changing = clean(&self.path);
+        changing.arg(command).args(arguments);
+        ends_with_its_caller(&mut changing);
+        run(&mut changing, self.time_limit)?;
         Ok(())
     }
 

@@ -25,7 +25,12 @@ pub trait LoopDevices: Send + Sync {
     fn attach(&self, file: &Path) -> Result<Attached, LoopError>;
 
     /// The loop device that a file is attached to already, if any.
-    fn find(&self, file: &Path) -> Result<Option<DeviceNumber>, LoopError>;
+    fn find(&self, file: &Path) -> Result<Option<DeviceNumber>, LoopError> {
+        Ok(self.find_all(file)?.first().copied())
+    }
+
+    /// Every loop device that a file is attached to: nothing in the kernel keeps it to one.
+    fn find_all(&self, file: &Path) -> Result<Vec<DeviceNumber>, LoopError>;
 
     /// Gives a loop device that is in use the length that its file has by now.
     fn adopt_length(&self, device: DeviceNumber) -> Result<(), LoopError>;
@@ -148,7 +153,10 @@ impl LoopDevices for SystemLoops {
                 free_loop_device(&control).map_err(LoopError::Control)?
             ));
             let device = open(&path)?;
-            match configure_preferring_direct_io(&device, &backing, file) {
+            let attached = steps::around(format_args!("attach {}", file.display()), || {
+                configure_preferring_direct_io(&device, &backing, file)
+            });
+            match attached {
                 Ok(()) => {
                     let number = DeviceNumber::of(&path).map_err(LoopError::Control)?;
                     return Ok(Attached { device: number, path, _open: Some(device) });
@@ -163,9 +171,10 @@ impl LoopDevices for SystemLoops {
         Err(LoopError::Contended(ATTEMPTS, file.to_owned()))
     }
 
-    fn find(&self, file: &Path) -> Result<Option<DeviceNumber>, LoopError> {
+    fn find_all(&self, file: &Path) -> Result<Vec<DeviceNumber>, LoopError> {
         let identity = |path: &Path| path.metadata().map(|metadata| (metadata.dev(), metadata.ino()));
         let file = identity(file).map_err(|source| LoopError::Open { path: file.to_owned(), source })?;
+        let mut devices = Vec::new();
         for entry in Path::new("/sys/block").read_dir().map_err(LoopError::List)? {
             let device = entry.map_err(LoopError::List)?.path();
             let attached = std::fs::read(device.join("loop/backing_file")).unwrap_or_default();
@@ -173,10 +182,10 @@ impl LoopDevices for SystemLoops {
             // By what the path leads to: the same file may be reached through a bind mount.
             if attached.is_absolute() && identity(attached).is_ok_and(|found| found == file) {
                 let number = std::fs::read_to_string(device.join("dev")).map_err(LoopError::List)?;
-                return Ok(number.trim().parse().ok());
+                devices.extend(number.trim().parse::<DeviceNumber>());
             }
         }
-        Ok(None)
+        Ok(devices)
     }
 
     fn adopt_length(&self, device: DeviceNumber) -> Result<(), LoopError> {
@@ -187,7 +196,8 @@ impl LoopDevices for SystemLoops {
         let open = OpenOptions::new().read(true).custom_flags(libc::O_CLOEXEC).open(&path);
         let open = open.map_err(|source| LoopError::Open { path: path.clone(), source })?;
         // SAFETY: LOOP_SET_CAPACITY takes no argument.
-        Errno::result(unsafe { libc::ioctl(open.as_raw_fd(), LOOP_SET_CAPACITY) })
+        let adopt = || Errno::result(unsafe { libc::ioctl(open.as_raw_fd(), LOOP_SET_CAPACITY) });
+        steps::around(format_args!("adopt the length of {}", path.display()), adopt)
             .map(drop)
             .map_err(|errno| LoopError::Length { device: path, errno })
     }

@@ -1,16 +1,16 @@
 //! The two sparse files under a loopback pool.
 
-use std::fs::{DirBuilder, File, OpenOptions};
+use std::fs::OpenOptions;
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
-use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::Part;
+use crate::files;
 use crate::units::{Bytes, SECTOR_SIZE};
 
 /// Where a loopback pool's files are.
@@ -36,6 +36,13 @@ pub struct Loopback {
 pub struct LoopFileIds {
     data: u64,
     metadata: u64,
+}
+
+impl LoopFileIds {
+    /// Of files that are there.
+    pub fn of(files: &LoopFiles) -> io::Result<Self> {
+        Ok(Self { data: files.data.metadata()?.ino(), metadata: files.metadata.metadata()?.ino() })
+    }
 }
 
 /// What a file takes and could take.
@@ -124,15 +131,13 @@ impl LoopFiles {
     pub fn name(&self, pool: &uuid::Uuid) -> Result<(), LoopFileError> {
         for path in [&self.data, &self.metadata] {
             let draft = draft_name(path, pool);
-            match renameat2(AT_FDCWD, &draft, AT_FDCWD, path, RenameFlags::RENAME_NOREPLACE) {
+            match files::rename_new(&draft, path) {
                 Err(Errno::EEXIST) => return Err(LoopFileError::Exists(path.clone())),
                 renamed => renamed.map_err(|errno| io("name", path)(errno.into()))?,
             }
             // A name is durable only when its directory is.
             let directory = directory(path);
-            File::open(directory)
-                .and_then(|directory| directory.sync_all())
-                .map_err(io("sync", directory))?;
+            files::sync_directory(directory).map_err(io("sync", directory))?;
         }
         Ok(())
     }
@@ -180,13 +185,13 @@ impl Loopback {
             return Err(LoopFileError::Replaced(path.to_owned()));
         }
         if found.len() < to.0 {
-            file.set_len(to.0).map_err(|source| LoopFileError::Size {
+            files::set_length(&file, path, to.0).map_err(|source| LoopFileError::Size {
                 path: path.to_owned(),
                 size: to,
                 source,
             })?;
         }
-        file.sync_all().map_err(io("sync", path))
+        files::sync(&file, path).map_err(io("sync", path))
     }
 }
 
@@ -206,16 +211,22 @@ impl FileSpace {
 
 /// Makes a directory that only root may look into. One that exists keeps its mode.
 pub(crate) fn make_private_directory(path: &Path) -> Result<(), LoopFileError> {
-    let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
-    made.map_err(|source| LoopFileError::Io { action: "make the directory", path: path.to_owned(), source })
+    files::make_directory(path, 0o700).map_err(|source| LoopFileError::Io {
+        action: "make the directory",
+        path: path.to_owned(),
+        source,
+    })
 }
 
 /// Makes a file of this length, and tells its inode.
 fn create_sparse(path: &Path, size: Bytes) -> Result<u64, LoopFileError> {
-    let file =
-        OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(io("create", path))?;
-    file.set_len(size.0).map_err(|source| LoopFileError::Size { path: path.to_owned(), size, source })?;
-    file.sync_all().map_err(io("sync", path))?;
+    let file = files::create_new(path).map_err(io("create", path))?;
+    files::set_length(&file, path, size.0).map_err(|source| LoopFileError::Size {
+        path: path.to_owned(),
+        size,
+        source,
+    })?;
+    files::sync(&file, path).map_err(io("sync", path))?;
     Ok(file.metadata().map_err(io("look at", path))?.ino())
 }
 
@@ -230,7 +241,7 @@ fn directory(path: &Path) -> &Path {
 }
 
 fn remove_if_there(path: &Path) -> Result<(), LoopFileError> {
-    match std::fs::remove_file(path) {
+    match files::remove(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(io("remove", path)(error)),
         _ => Ok(()),
     }

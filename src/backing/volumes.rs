@@ -128,21 +128,26 @@ const EXTENT: Bytes = Bytes::mib(4);
 /// The kernel uses no more of a metadata device (`THIN_METADATA_MAX_SECTORS`).
 pub const MOST_METADATA: Bytes = Bytes(255 * 16_320 * 4096);
 
-/// How much metadata a pool of this size should have, by what the kernel keeps there:
+/// How much metadata a pool of this size should have, by what the kernel keeps there (docs/direct-lvm.md has what was
+/// measured):
 ///
-/// - 64 bytes for each data block. A mapping takes 16 bytes in a leaf that is at least half full, and once a snapshot is
-///   written to, it has leaves of its own beside those of its origin. (The kernel's own rule, 48 bytes, is for a pool
-///   without many snapshots.)
-/// - 64 KiB for each of 10,000 devices: its path down the trees and a dozen leaves. A pool of less than 1 TiB has room for
-///   fewer devices that have anything of their own: one for each 100 MiB.
-/// - 4 MiB on top, and no more than the kernel can use. Metadata can be grown later.
+/// - 64 bytes for each data block. A mapping takes 16 bytes in a leaf that is at least half full, and a block that several
+///   devices share as much again for its count; the map of free blocks is little beside that. (The kernel's own rule, 48
+///   bytes, is for a pool without many snapshots.)
+/// - 64 KiB for each of 10,000 devices: with the first write to a place, a snapshot gets a leaf of its own for it, and with
+///   the first of all its path down the trees. A pool of less than 1 TiB has room for fewer devices that have anything of
+///   their own: one for each 100 MiB.
+/// - 4 MiB on top, and what the kernel keeps back for emergencies: a tenth of all, at most 16 MiB
+///   (`metadata_reserve` in dm-thin-metadata.c). No more than the kernel can use. Metadata can be grown later.
 #[must_use]
 pub fn metadata_size(data: Bytes, block: BlockSize) -> Bytes {
     const DEVICES: u64 = 10_000;
     let blocks = data.0 / block.bytes().0;
     let devices = (data.0 / Bytes::mib(100).0).min(DEVICES);
     let needed = blocks.saturating_mul(64).saturating_add(devices * Bytes::kib(64).0);
-    Bytes(needed.saturating_add(Bytes::mib(4).0)).min(MOST_METADATA)
+    let needed = needed.saturating_add(Bytes::mib(4).0);
+    let kept_back = (needed / 9).min(Bytes::mib(16).0);
+    Bytes(needed.saturating_add(kept_back)).min(MOST_METADATA)
 }
 
 impl Disk {
@@ -355,10 +360,10 @@ mod tests {
             let kernels = Bytes(48 * (data.0 / block.bytes().0)).clamp(Bytes::mib(2), MOST_METADATA);
             assert!((kernels..=MOST_METADATA).contains(&size), "{gib} GiB: {size}");
         }
-        assert_eq!(
-            metadata_size(Bytes::gib(8), BlockSize::DEFAULT),
-            Bytes(4 * 1024 * 1024 + 131_072 * 64 + 81 * 65_536)
-        );
+        let needed = 4 * 1024 * 1024 + 131_072 * 64 + 81 * 65_536;
+        assert_eq!(metadata_size(Bytes::gib(8), BlockSize::DEFAULT), Bytes(needed + needed / 9));
+        let needed = 4 * 1024 * 1024 + 16_777_216 * 64 + 10_000 * 65_536;
+        assert_eq!(metadata_size(Bytes::gib(1024), BlockSize::DEFAULT), Bytes(needed + 16 * 1024 * 1024));
     }
 
     #[test]

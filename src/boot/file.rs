@@ -1,10 +1,11 @@
 //! Files of other programs' configuration, whole or not at all.
 
 use std::io::Write;
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use super::BootError;
+use crate::files;
 
 /// Writes a file, unless it is like that already. Whoever reads it meanwhile sees the old one or the new one.
 pub(super) fn replace(path: &Path, text: &str) -> Result<(), BootError> {
@@ -13,15 +14,15 @@ pub(super) fn replace(path: &Path, text: &str) -> Result<(), BootError> {
     }
     let error = |source| BootError::File { action: "write", path: path.to_owned(), source };
     let directory = path.parent().unwrap_or(Path::new("/"));
-    std::fs::DirBuilder::new().recursive(true).mode(0o755).create(directory).map_err(error)?;
+    files::make_directory(directory, 0o755).map_err(error)?;
     let mut file = tempfile::Builder::new()
         .prefix(".thinpool")
         .permissions(std::fs::Permissions::from_mode(0o644))
         .tempfile_in(directory)
         .map_err(error)?;
     file.write_all(text.as_bytes()).map_err(error)?;
-    file.as_file().sync_all().map_err(error)?;
-    file.persist(path).map(drop).map_err(|failed| error(failed.error))
+    files::sync(file.as_file(), path).map_err(error)?;
+    files::replace(file, path).map_err(error)
 }
 
 /// Removes a file that may be gone, and its directory if that is one unit's and holds nothing else.
@@ -32,10 +33,10 @@ pub(super) fn remove(path: &Path) -> Result<(), BootError> {
         }
         _ => Ok(()),
     };
-    gone(std::fs::remove_file(path), path)?;
+    gone(files::remove(path), path)?;
     match path.parent().filter(|directory| directory.to_string_lossy().ends_with(".service.d")) {
         // An administrator's own drop-in stays.
-        Some(directory) => match std::fs::remove_dir(directory) {
+        Some(directory) => match files::remove_directory(directory) {
             Err(error) if error.kind() == std::io::ErrorKind::DirectoryNotEmpty => Ok(()),
             removed => gone(removed, directory),
         },

@@ -95,9 +95,7 @@ pub fn enable(pool: &PoolName, root: &Path, needs: &Needs) -> Result<Enabled, Bo
     systemctl.run(&["enable", &unit])?;
     // It finds the pool active and does nothing; but only what was started is stopped at shutdown.
     systemctl.run(&["start", "--no-block", &unit])?;
-    // systemd starts what a device newly wants, be it there for long. It should hear of it now, and not when the first
-    // deactivation closes the device, which is an event too: that would make the pool active again.
-    systemctl::announce(needs.devices.iter().map(Identity::link))?;
+    systemctl::reload_rules()?;
     Ok(Enabled::Yes)
 }
 

@@ -5,6 +5,7 @@ use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
 use super::{Needs, unit};
+use crate::backing::block::Identity;
 use crate::units::PoolName;
 
 /// Where the rule is: behind those that find out what a device is.
@@ -14,6 +15,10 @@ pub(super) fn path(pool: &PoolName) -> PathBuf {
 
 /// The rule, if the pool has devices that may appear late. Starting a unit that is active, or waits for another device
 /// still, does nothing; one whose wait ended in vain waits anew.
+///
+/// Only what appears counts. Whoever closes a device that was open for writing makes an event as well, and with each that
+/// names a unit, systemd starts it if it is not active: a pool that was stopped so that its metadata could be repaired would
+/// be made active by the repair, and one that is being destroyed by its wiping.
 ///
 /// A thin pool of somebody else's is hidden from systemd as ours are, which has no unit for such a device that could want
 /// another: there, udev starts the unit itself.
@@ -31,7 +36,8 @@ pub(super) fn text(pool: &PoolName, needs: &Needs) -> Option<String> {
         // Writing to a string can't fail.
         let _ = writeln!(
             text,
-            "ACTION!=\"remove\", SUBSYSTEM==\"block\", {}, TAG+=\"systemd\", ENV{{SYSTEMD_WANTS}}+=\"{unit}\"",
+            "{}, SUBSYSTEM==\"block\", {}, TAG+=\"systemd\", ENV{{SYSTEMD_WANTS}}+=\"{unit}\"",
+            appears(device),
             device.udev_match(),
         );
     }
@@ -47,6 +53,17 @@ pub(super) fn text(pool: &PoolName, needs: &Needs) -> Option<String> {
     Some(text)
 }
 
+/// What tells that a device appears from what else happens to it.
+fn appears(device: &Identity) -> &'static str {
+    match device {
+        // It is added without a table, and changed when it gets one; this is what device-mapper's rules call that.
+        Identity::DmUuid(_) => r#"ACTION=="change", ENV{DM_ACTIVATION}=="1""#,
+        // It is added without its disks, and nothing tells the change that brings them from another.
+        Identity::MdUuid(_) => r#"ACTION!="remove""#,
+        Identity::PartUuid(_) | Identity::Wwn(_) | Identity::Serial(_) => r#"ACTION=="add""#,
+    }
+}
+
 /// A uuid as udev's patterns have it. What would mean something else there matches as any one character.
 fn pattern(uuid: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "._:+-=".contains(c);
@@ -57,7 +74,6 @@ fn pattern(uuid: &str) -> String {
 mod tests {
     use super::*;
     use crate::backing::ExistingPool;
-    use crate::backing::block::Identity;
 
     #[test]
     fn a_backing_that_appears_late_starts_its_pool_and_no_other() {
@@ -68,7 +84,16 @@ mod tests {
             let rule = text.lines().find(|line| line.contains(link)).expect("a line for each device");
             assert!(rule.contains(&format!("SYMLINK==\"{link}\", TAG+=\"systemd\"")), "{rule}");
             assert!(rule.ends_with(r#"ENV{SYSTEMD_WANTS}+="thinpool@ci.service""#), "{rule}");
+            assert!(rule.starts_with(r#"ACTION=="add", "#), "what else happens to it is no reason: {rule}");
         }
+    }
+
+    #[test]
+    fn a_volume_that_is_made_active_starts_its_pool_and_one_that_is_written_to_does_not() {
+        let needs = Needs { devices: vec![Identity::DmUuid("LVM-a".into())], ..Needs::default() };
+        let text = text(&"ci".parse().expect("a name"), &needs).expect("a rule");
+        let rule = text.lines().find(|line| line.contains("dm-uuid-LVM-a")).expect("a line");
+        assert!(rule.starts_with(r#"ACTION=="change", ENV{DM_ACTIVATION}=="1", "#), "{rule}");
     }
 
     #[test]

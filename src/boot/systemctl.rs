@@ -1,6 +1,6 @@
 //! systemd and udev, by their commands.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
@@ -31,14 +31,9 @@ impl Systemctl {
     }
 }
 
-/// Lets udev's rules, as they are now, look at devices again. By itself udevd looks for changed rules every few seconds only.
-pub(super) fn announce(devices: impl Iterator<Item = PathBuf>) -> Result<(), BootError> {
-    lvm::run(Command::new("udevadm").args(["control", "--reload"]), LIMIT)?;
-    for device in devices {
-        let mut udevadm = Command::new("udevadm");
-        lvm::run(udevadm.args(["trigger", "--action=change"]).arg(device), LIMIT)?;
-    }
-    Ok(())
+/// Lets udevd read its rules again. By itself it looks for changed ones every few seconds only.
+pub(super) fn reload_rules() -> Result<(), BootError> {
+    Ok(lvm::run(Command::new("udevadm").args(["control", "--reload"]), LIMIT).map(drop)?)
 }
 
 fn command(arguments: &[&str]) -> Command {

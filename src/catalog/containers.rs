@@ -1,8 +1,13 @@
 //! Containers: a name for a writable device.
 
+use std::collections::BTreeMap;
+
 use rusqlite::{OptionalExtension, Row, Transaction, named_params};
 
+use super::pool::{from_json, json};
 use super::{Catalog, CatalogError, Device, DeviceState, Durability, devices};
+use crate::dm::Name;
+use crate::units::DeviceId;
 
 /// A container.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,16 +22,19 @@ pub struct Container {
     pub created: i64,
     /// Whether it is to have its node whenever the pool is active.
     pub active: bool,
+    /// What its users noted on it.
+    pub labels: BTreeMap<String, String>,
 }
 
 impl Container {
     /// Writes the name down, in the step that records the intent to make its device. `false` if its image is gone.
     pub(crate) fn insert(&self, transaction: &Transaction<'_>) -> Result<bool, rusqlite::Error> {
         let inserted = transaction.execute(
-            "INSERT INTO container (name, device, image, created)
-             SELECT :name, :device, name, :created FROM image WHERE name = :image",
+            "INSERT INTO container (name, device, image, created, labels)
+             SELECT :name, :device, name, :created, :labels FROM image WHERE name = :image",
             named_params! {
                 ":name": self.name, ":device": self.device.id, ":image": self.image, ":created": self.created,
+                ":labels": json(&self.labels)?,
             },
         )?;
         Ok(inserted == 1)
@@ -61,6 +69,29 @@ impl Catalog {
         })
     }
 
+    /// Gives a container another name, and its device the name of the node that goes with it. This is the moment at which
+    /// it is renamed: what the kernel calls its device is brought in line by whoever next works on it. `false`, and nothing
+    /// changes, if the name or the node's is taken.
+    pub fn rename_container(
+        &mut self,
+        container: &Container,
+        name: &str,
+        node: &Name,
+    ) -> Result<bool, CatalogError> {
+        const FREE: &str = "SELECT NOT EXISTS (SELECT 1 FROM container WHERE name = ?1)
+                               AND NOT EXISTS (SELECT 1 FROM device WHERE node = ?2)";
+        let renamed = self.change_if(Durability::Synced, |transaction| {
+            if !transaction.query_row(FREE, (name, node.as_str()), |row| row.get(0))? {
+                return Ok(None);
+            }
+            transaction
+                .execute("UPDATE device SET node = ?2 WHERE id = ?1", (container.device.id, node.as_str()))?;
+            let values = (&container.name, name);
+            transaction.execute("UPDATE container SET name = ?2 WHERE name = ?1", values).map(Some)
+        })?;
+        Ok(renamed == Some(1))
+    }
+
     /// Takes a container's name away and marks its device for deletion: from here on it is gone, only its blocks
     /// are still to be freed.
     pub fn remove_container(&mut self, container: &Container) -> Result<(), CatalogError> {
@@ -71,6 +102,19 @@ impl Catalog {
     }
 }
 
+/// Whether a container's own columns can be understood, whatever they refer to.
+pub(super) fn readable(row: &Row<'_>) -> Result<(), rusqlite::Error> {
+    row.get::<_, String>("name")?;
+    row.get::<_, DeviceId>("device")?;
+    row.get::<_, String>("image")?;
+    row.get::<_, i64>("created")?;
+    row.get::<_, bool>("active")?;
+    let labels: String = row.get("labels")?;
+    serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(&labels).map(drop).map_err(|error| {
+        rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Text, error.into())
+    })
+}
+
 fn from_row(connection: &rusqlite::Connection, row: &Row<'_>) -> Result<Container, rusqlite::Error> {
     Ok(Container {
         name: row.get("name")?,
@@ -78,5 +122,6 @@ fn from_row(connection: &rusqlite::Connection, row: &Row<'_>) -> Result<Containe
         image: row.get("image")?,
         created: row.get("created")?,
         active: row.get("active")?,
+        labels: from_json(row, "labels")?,
     })
 }

@@ -3,9 +3,9 @@
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, Type, ValueRef};
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, named_params};
 
-use super::{Catalog, CatalogError};
+use super::{Catalog, CatalogError, Durability};
 use crate::dm::Name;
-use crate::units::{Bytes, DeviceId};
+use crate::units::{Bytes, DeviceId, TransactionId};
 
 /// A thin device that the catalog knows.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,6 +24,9 @@ pub struct Device {
     pub size: Bytes,
     /// When it was made, in seconds since 1970.
     pub created: i64,
+    /// Whether the file system in it may still be smaller: it got a larger size, and whoever was to grow the file system
+    /// has not come to the end.
+    pub growing: bool,
 }
 
 /// What a device is for.
@@ -176,14 +179,42 @@ impl Catalog {
         })
     }
 
+    /// How many devices there are, whatever their state.
+    pub fn device_count(&self) -> Result<u64, CatalogError> {
+        let count = |row: &Row<'_>| row.get::<_, i64>(0).map(i64::cast_unsigned);
+        self.read(|connection| connection.query_row("SELECT count(*) FROM device", [], count))
+    }
+
     /// Records how far a device's life has come.
     pub fn set_device_state(
         &mut self,
         id: DeviceId,
         state: DeviceState,
-        durability: super::Durability,
+        durability: Durability,
     ) -> Result<(), CatalogError> {
         self.change(durability, |transaction| set_state(transaction, id, state))
+    }
+
+    /// Records, durably, that a device has this size from now on, and that the file system in it is still to follow. What
+    /// else belongs to it is written by `and`.
+    pub(crate) fn begin_device_growth(
+        &mut self,
+        id: DeviceId,
+        size: Bytes,
+        and: impl FnOnce(&Transaction<'_>) -> Result<(), rusqlite::Error>,
+    ) -> Result<(), CatalogError> {
+        self.change(Durability::Synced, |transaction| {
+            let query = "UPDATE device SET size = ?2, growing = 1 WHERE id = ?1";
+            transaction.execute(query, (id, size))?;
+            and(transaction)
+        })
+    }
+
+    /// Records that the file system fills its device. Should a power cut lose this, it is only found once more that it does.
+    pub fn end_device_growth(&mut self, id: DeviceId) -> Result<(), CatalogError> {
+        self.change(Durability::Ordered, |transaction| {
+            transaction.execute("UPDATE device SET growing = 0 WHERE id = ?1", [id]).map(drop)
+        })
     }
 
     /// An id above `after` that no device has, or `None` when all 2^24 are taken. The one after the last while
@@ -214,14 +245,25 @@ impl Catalog {
 
 pub(super) fn insert(transaction: &Transaction<'_>, device: &Device) -> Result<(), rusqlite::Error> {
     transaction.execute(
-        "INSERT INTO device (id, node, kind, state, origin, size, created)
-         VALUES (:id, :node, :kind, :state, :origin, :size, :created)",
+        "INSERT INTO device (id, node, kind, state, origin, size, created, growing)
+         VALUES (:id, :node, :kind, :state, :origin, :size, :created, :growing)",
         named_params! {
             ":id": device.id, ":node": device.node.as_str(), ":kind": device.kind, ":state": device.state, ":origin": device.origin,
-            ":size": device.size, ":created": device.created,
+            ":size": device.size, ":created": device.created, ":growing": device.growing,
         },
     )?;
     Ok(())
+}
+
+/// Remembers the pool's transaction id when the device was made. The kernel keeps it with the device, so it tells this
+/// device from any other that has, had or will have its id.
+pub(super) fn set_made_at(
+    transaction: &Transaction<'_>,
+    id: DeviceId,
+    made_at: TransactionId,
+) -> Result<(), rusqlite::Error> {
+    let values = (id, made_at.0.cast_signed());
+    transaction.execute("UPDATE device SET made_at = ?2 WHERE id = ?1", values).map(drop)
 }
 
 pub(super) fn set_state(
@@ -253,6 +295,7 @@ pub(super) fn from_row(row: &Row<'_>) -> Result<Device, rusqlite::Error> {
         origin: row.get("origin")?,
         size: row.get("size")?,
         created: row.get("created")?,
+        growing: row.get("growing")?,
     })
 }
 

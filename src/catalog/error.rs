@@ -1,7 +1,7 @@
 //! What can go wrong with a catalog.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
@@ -14,6 +14,38 @@ pub enum CatalogError {
         /// Its file.
         path: PathBuf,
         /// Why.
+        source: io::Error,
+    },
+    /// Its file is damaged.
+    #[error(
+        "the catalog {path} is damaged ({source}); nothing was changed. `thinpool repair --rebuild-catalog` makes a new one \
+         of what can still be read and of what the pool itself knows, and keeps the damaged file"
+    )]
+    Damaged {
+        /// Its file.
+        path: PathBuf,
+        /// What SQLite says of it.
+        source: rusqlite::Error,
+    },
+    /// It is a database in good order, but a record in it says what this program can't understand.
+    #[error(
+        "the catalog {path} has a record that can't be understood ({source}); `thinpool check` names it, `thinpool repair` \
+         puts it into quarantine"
+    )]
+    Unreadable {
+        /// Its file.
+        path: PathBuf,
+        /// What is wrong with the record.
+        source: rusqlite::Error,
+    },
+    /// The copy of the pool's record beside it can't be written or read.
+    #[error("could not {action} {path}: {source}")]
+    PoolFile {
+        /// What was tried.
+        action: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// Why it failed.
         source: io::Error,
     },
     /// SQLite failed.
@@ -43,4 +75,24 @@ pub enum CatalogError {
         /// The number this version writes.
         known: i64,
     },
+}
+
+impl CatalogError {
+    /// What SQLite says, by what it means for who has to do something about it.
+    pub(super) fn of_sqlite(path: &Path, action: &'static str, source: rusqlite::Error) -> Self {
+        use rusqlite::Error::{FromSqlConversionFailure, IntegralValueOutOfRange, InvalidColumnType};
+        use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase};
+        let path = path.to_owned();
+        match source.sqlite_error_code() {
+            Some(DatabaseCorrupt | NotADatabase) => Self::Damaged { path, source },
+            _ if matches!(
+                source,
+                FromSqlConversionFailure(..) | IntegralValueOutOfRange(..) | InvalidColumnType(..)
+            ) =>
+            {
+                Self::Unreadable { path, source }
+            }
+            _ => Self::Sqlite { path, action, source },
+        }
+    }
 }

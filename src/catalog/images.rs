@@ -46,6 +46,14 @@ const UNNEEDED_LAYERS: &str = "SELECT device FROM layer
     WHERE device NOT IN (SELECT device FROM image)
       AND device NOT IN (SELECT origin FROM device WHERE origin NOT NULL AND state != 'deleted')";
 
+/// The names of the image that is called `?1`: those with its layers and its configuration.
+const ALL_NAMES: &str = "SELECT name FROM image
+    WHERE (device, coalesce(config, '')) IN (SELECT device, coalesce(config, '') FROM image WHERE name = ?1)";
+
+/// That no container was made of an image.
+const UNUSED: &str = "(device, coalesce(config, '')) NOT IN (
+    SELECT image.device, coalesce(image.config, '') FROM container JOIN image ON image.name = container.image)";
+
 impl Catalog {
     /// A layer by its chain id.
     pub fn layer(&self, chain: &str) -> Result<Option<Layer>, CatalogError> {
@@ -55,7 +63,29 @@ impl Catalog {
         })
     }
 
-    /// Makes a draft a finished layer. `false` if there is one with this chain id already; then nothing changes.
+    /// The layer that a device is.
+    pub fn layer_on(&self, device: DeviceId) -> Result<Option<Layer>, CatalogError> {
+        self.read(|connection| {
+            let query = "SELECT * FROM layer WHERE device = ?1";
+            connection.query_row(query, [device], layer_from_row).optional()
+        })
+    }
+
+    /// A layer and all that are below it, the lowest first.
+    pub fn layers_of(&self, chain: &str) -> Result<Vec<Layer>, CatalogError> {
+        const DOWN: &str = "
+            WITH RECURSIVE below (depth, chain, diff, parent, content, device) AS (
+                SELECT 0, chain, diff, parent, content, device FROM layer WHERE chain = ?1
+                UNION ALL
+                SELECT depth + 1, layer.chain, layer.diff, layer.parent, layer.content, layer.device
+                FROM layer JOIN below ON layer.chain = below.parent)
+            SELECT * FROM below ORDER BY depth DESC";
+        self.read(|connection| connection.prepare(DOWN)?.query_map([chain], layer_from_row)?.collect())
+    }
+
+    /// Makes a draft a finished layer. `false` if there is one with this chain id already; then nothing changes. Its device
+    /// descends from the layer below from now on, also if it was a container's snapshot: that layer is needed as long
+    /// as this one is there, and the container isn't.
     pub fn finish_layer(&mut self, layer: &Layer) -> Result<bool, CatalogError> {
         self.change(Durability::Synced, |transaction| {
             let added = transaction.execute(
@@ -68,6 +98,11 @@ impl Catalog {
             )?;
             if added == 1 {
                 devices::set_state(transaction, layer.device, DeviceState::Ready)?;
+                transaction.execute(
+                    "UPDATE device SET origin = coalesce((SELECT device FROM layer WHERE chain = ?2), origin)
+                     WHERE id = ?1",
+                    (layer.device, &layer.parent),
+                )?;
             }
             Ok(added == 1)
         })
@@ -115,16 +150,64 @@ impl Catalog {
         })
     }
 
-    /// Takes an image's name away, unless containers were made of it: then nothing changes, and they are given back.
-    /// Its layers stay until [`Catalog::forget_unneeded_layers`].
+    /// Gives an image another name besides the one it has. `false` if an image has that name, or there is none of the
+    /// old one; then nothing changes.
+    pub fn tag_image(&mut self, name: &str, new: &str) -> Result<bool, CatalogError> {
+        self.change(Durability::Synced, |transaction| {
+            let added = transaction.execute(
+                "INSERT INTO image (name, device, chain, config, created)
+                 SELECT ?2, device, chain, config, created FROM image WHERE name = ?1
+                 ON CONFLICT (name) DO NOTHING",
+                [name, new],
+            )?;
+            Ok(added == 1)
+        })
+    }
+
+    /// All names of the image that has this one, by name.
+    pub fn names_of(&self, name: &str) -> Result<Vec<String>, CatalogError> {
+        self.read(|connection| {
+            let mut query = connection.prepare(&format!("{ALL_NAMES} ORDER BY name"))?;
+            query.query_map([name], |row| row.get(0))?.collect()
+        })
+    }
+
+    /// Takes an image's name away. Containers that were made of it under this name are its containers under one of its
+    /// other names from now on; if it has none, nothing changes, and the containers are given back. Its layers stay
+    /// until [`Catalog::forget_unneeded_layers`].
     pub fn remove_image(&mut self, name: &str) -> Result<Vec<String>, CatalogError> {
         self.change(Durability::Synced, |transaction| {
+            let other = format!("{ALL_NAMES} AND name != ?1 ORDER BY name LIMIT 1");
+            let other: Option<String> = transaction.query_row(&other, [name], |row| row.get(0)).optional()?;
+            if let Some(other) = other {
+                transaction.execute("UPDATE container SET image = ?2 WHERE image = ?1", [name, &other])?;
+            }
             let containers = containers_of(transaction, name)?;
             if containers.is_empty() {
                 transaction.execute("DELETE FROM image WHERE name = ?1", [name])?;
             }
             Ok(containers)
         })
+    }
+
+    /// The images of which no container was made, under none of their names; and how much the layers unpacked to that
+    /// would go with them.
+    pub fn unused_images(&mut self) -> Result<(Vec<String>, Bytes), CatalogError> {
+        let mut unused = (Vec::new(), Bytes(0));
+        // What removing them would come to is found out by removing them, and not meaning it.
+        self.change_if(Durability::Ordered, |transaction| {
+            let content = "SELECT coalesce(sum(content), 0) FROM layer";
+            let content = || transaction.query_row(content, [], |row| row.get::<_, Bytes>(0));
+            let before = content()?;
+            let mut query =
+                transaction.prepare(&format!("SELECT name FROM image WHERE {UNUSED} ORDER BY name"))?;
+            unused.0 = query.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
+            transaction.execute(&format!("DELETE FROM image WHERE {UNUSED}"), [])?;
+            while forget_unneeded(transaction)? > 0 {}
+            unused.1 = Bytes(before.0.saturating_sub(content()?.0));
+            Ok(None::<()>)
+        })?;
+        Ok(unused)
     }
 
     /// Marks for deletion every layer that no image holds: what imports left that never came to their end.
@@ -184,7 +267,16 @@ fn image_from_row(connection: &Connection, row: &Row<'_>) -> Result<Image, rusql
     })
 }
 
-fn layer_from_row(row: &Row<'_>) -> Result<Layer, rusqlite::Error> {
+/// Whether an image's own columns can be understood, whatever they refer to.
+pub(super) fn readable(row: &Row<'_>) -> Result<(), rusqlite::Error> {
+    row.get::<_, String>("name")?;
+    row.get::<_, DeviceId>("device")?;
+    row.get::<_, String>("chain")?;
+    row.get::<_, Option<String>>("config")?;
+    row.get::<_, i64>("created").map(drop)
+}
+
+pub(super) fn layer_from_row(row: &Row<'_>) -> Result<Layer, rusqlite::Error> {
     Ok(Layer {
         chain: row.get("chain")?,
         diff: row.get("diff")?,

@@ -85,6 +85,7 @@ impl Catalog {
                 return Ok(None);
             }
             devices::insert(transaction, &Device { state: DeviceState::Pending, ..device.clone() })?;
+            devices::set_made_at(transaction, device.id, before)?;
             if !and(transaction)? {
                 return Ok(None);
             }

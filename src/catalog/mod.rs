@@ -12,6 +12,10 @@ mod growth;
 mod images;
 mod intent;
 mod pool;
+mod pool_file;
+mod quarantine;
+mod records;
+mod salvage;
 mod schema;
 
 use std::path::{Path, PathBuf};
@@ -26,7 +30,11 @@ pub use error::CatalogError;
 pub use growth::PoolGrowth;
 pub use images::{Image, Layer};
 pub use intent::{Action, Intent};
-pub use pool::{MetadataCheck, Policy, PoolRecord, PoolState};
+pub use pool::{Clock, MetadataCheck, Policy, PoolRecord, PoolState};
+pub use pool_file::PoolFile;
+pub use quarantine::Quarantined;
+pub use records::{Entry, Key, Record, RecordKind, Suspect};
+pub use salvage::Salvaged;
 
 /// How long a statement may wait for another process's statement. Locks of the pool keep writers apart; this
 /// only bounds what they can't see, such as somebody's `sqlite3` on the file.
@@ -51,8 +59,8 @@ pub enum Durability {
 impl Catalog {
     /// Makes a new catalog, or opens one that a killed setup left.
     pub fn create(path: &Path) -> Result<Self, CatalogError> {
-        let mut catalog =
-            Self::open_with(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE)?;
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE;
+        let mut catalog = steps::around(format_args!("create the catalog"), || Self::open_with(path, flags))?;
         catalog.change(Durability::Synced, schema::create)?;
         Ok(catalog)
     }
@@ -79,8 +87,9 @@ impl Catalog {
         }
     }
 
+    #[allow(clippy::disallowed_methods, reason = "creating one is the step of the only caller that does")]
     fn open_with(path: &Path, flags: OpenFlags) -> Result<Self, CatalogError> {
-        let failed = |source| CatalogError::Sqlite { path: path.to_owned(), action: "open", source };
+        let failed = |source| CatalogError::of_sqlite(path, "open", source);
         let connection =
             Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX).map_err(failed)?;
         connection.busy_timeout(BUSY).map_err(failed)?;
@@ -104,13 +113,14 @@ impl Catalog {
     }
 
     /// Makes a change as a whole, or not at all if it comes to nothing.
+    #[allow(clippy::disallowed_methods, reason = "this is the step")]
     fn change_if<T>(
         &mut self,
         durability: Durability,
         change: impl FnOnce(&Transaction<'_>) -> Result<Option<T>, rusqlite::Error>,
     ) -> Result<Option<T>, CatalogError> {
         let path = self.path.clone();
-        let failed = |source| CatalogError::Sqlite { path: path.clone(), action: "write", source };
+        let failed = |source| CatalogError::of_sqlite(&path, "write", source);
         let synchronous = match durability {
             Durability::Synced => "full",
             Durability::Ordered => "normal",
@@ -121,7 +131,7 @@ impl Catalog {
         let value = change(&transaction).map_err(failed)?;
         // Dropped uncommitted, a transaction is rolled back.
         if value.is_some() {
-            transaction.commit().map_err(failed)?;
+            steps::around(format_args!("commit, {durability:?}"), || transaction.commit()).map_err(failed)?;
         }
         Ok(value)
     }
@@ -136,13 +146,15 @@ impl Catalog {
 
     fn failed(&self, action: &'static str) -> impl Fn(rusqlite::Error) -> CatalogError {
         let path = self.path.clone();
-        move |source| CatalogError::Sqlite { path: path.clone(), action, source }
+        move |source| CatalogError::of_sqlite(&path, action, source)
     }
 
     /// Folds the write-ahead log back into the file, so that the file alone is the whole catalog: for a backup, and
     /// before the two are removed one after the other.
     pub fn fold(&self) -> Result<(), CatalogError> {
-        self.read(|connection| connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())))
+        steps::around(format_args!("fold the catalog's log"), || {
+            self.read(|connection| connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())))
+        })
     }
 
     /// The catalog's file and the two that SQLite keeps beside it, in the order in which they may be removed: SQLite

@@ -4,11 +4,11 @@ use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, named_params};
 use serde::{Deserialize, Serialize};
 
-use super::{Catalog, CatalogError, Durability};
+use super::{Catalog, CatalogError, Durability, PoolFile};
 use crate::backing::Backing;
 use crate::fs::FileSystem;
 use crate::thin_tools::Checked;
-use crate::units::{BlockSize, Bytes, Percent, TransactionId};
+use crate::units::{BlockSize, Bytes, DeviceId, Percent, TransactionId};
 
 /// A pool as it was set up.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -135,6 +135,15 @@ impl Catalog {
         self.change(Durability::Synced, |transaction| {
             let values = [json(backing)?, json(policy)?];
             transaction.execute("UPDATE pool SET backing = ?1, policy = ?2", values).map(drop)
+        })?;
+        self.keep_pool_file()
+    }
+
+    /// Records, durably, that the base has this size from now on, and that the file system in it is still to follow.
+    pub fn begin_base_growth(&mut self, base: DeviceId, policy: &Policy) -> Result<(), CatalogError> {
+        let values = [json(policy).map_err(self.failed("write"))?];
+        self.begin_device_growth(base, policy.base_size, |transaction| {
+            transaction.execute("UPDATE pool SET policy = ?1", values).map(drop)
         })
     }
 
@@ -163,15 +172,68 @@ impl Catalog {
         })
     }
 
-    /// Records how far the pool's life has come.
+    /// Records how far the pool's life has come. One that is ready is written down in a second place too.
     pub fn set_pool_state(&mut self, state: PoolState) -> Result<(), CatalogError> {
         self.change(Durability::Synced, |transaction| {
             transaction.execute("UPDATE pool SET state = ?1", [state.as_str()]).map(drop)
+        })?;
+        match state {
+            PoolState::Ready => self.keep_pool_file(),
+            PoolState::SettingUp | PoolState::Destroying => PoolFile::remove(&self.path),
+        }
+    }
+
+    /// Writes down in a second place what the pool is. A pool that is only half set up has no such file.
+    pub fn keep_pool_file(&self) -> Result<(), CatalogError> {
+        match self.pool()? {
+            Some(pool) if pool.state == PoolState::Ready => PoolFile::of(&pool).keep(&self.path),
+            _ => Ok(()),
+        }
+    }
+
+    /// What is known of the pool's snapshot clock.
+    pub fn clock(&self) -> Result<Option<Clock>, CatalogError> {
+        self.read(|connection| {
+            let clock = connection.query_row("SELECT clock FROM pool", [], |row| {
+                let known = row.get::<_, Option<String>>("clock")?;
+                known.map(|_| from_json(row, "clock")).transpose()
+            });
+            clock.optional().map(Option::flatten)
+        })
+    }
+
+    /// Records where the pool's snapshot clock stood.
+    pub fn set_clock(&mut self, clock: Clock) -> Result<(), CatalogError> {
+        self.change(Durability::Ordered, |transaction| {
+            transaction.execute("UPDATE pool SET clock = ?1", [json(&clock)?]).map(drop)
         })
     }
 }
 
-fn insert(transaction: &Transaction<'_>, pool: &PoolRecord) -> Result<(), rusqlite::Error> {
+/// Where a pool's snapshot clock stood at a moment: it grows by one with each snapshot, and so with one of the changes
+/// that raise the transaction id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Clock {
+    /// The clock.
+    pub time: u32,
+    /// The pool's transaction id at that moment.
+    pub transaction: TransactionId,
+}
+
+impl Clock {
+    /// When the clock has come so far, no snapshot more may be made. The kernel packs it into the lower 24 bits of each
+    /// mapping (`pack_block_time` in drivers/md/dm-thin-metadata.c) and doesn't look: the bits beyond would become part of
+    /// the block's number.
+    pub const END: u64 = 1 << 24;
+
+    /// The most that the clock can show at a later transaction id.
+    #[must_use]
+    pub fn at_most(&self, now: TransactionId) -> u64 {
+        u64::from(self.time).saturating_add(now.0.saturating_sub(self.transaction.0))
+    }
+}
+
+pub(super) fn insert(transaction: &Transaction<'_>, pool: &PoolRecord) -> Result<(), rusqlite::Error> {
     transaction.execute(
         "INSERT INTO pool (one, uuid, state, transaction_id, created, backing, policy, clean)
          VALUES (1, :uuid, :state, :transaction_id, :created, :backing, :policy, :clean)",
@@ -188,7 +250,7 @@ fn insert(transaction: &Transaction<'_>, pool: &PoolRecord) -> Result<(), rusqli
     Ok(())
 }
 
-fn from_row(row: &Row<'_>) -> Result<PoolRecord, rusqlite::Error> {
+pub(super) fn from_row(row: &Row<'_>) -> Result<PoolRecord, rusqlite::Error> {
     let uuid: String = row.get("uuid")?;
     let state: String = row.get("state")?;
     let wrong = |what: &str| rusqlite::Error::FromSqlConversionFailure(0, Type::Text, what.to_owned().into());

@@ -19,7 +19,8 @@ const TABLES: &str = "
         policy          TEXT NOT NULL,
         clean           INTEGER NOT NULL DEFAULT 0,
         checked         TEXT,
-        growth          TEXT
+        growth          TEXT,
+        clock           TEXT
     ) STRICT;
     CREATE TABLE device (
         id              INTEGER PRIMARY KEY,
@@ -28,7 +29,9 @@ const TABLES: &str = "
         state           TEXT NOT NULL,
         origin          INTEGER,
         size            INTEGER NOT NULL,
-        created         INTEGER NOT NULL
+        created         INTEGER NOT NULL,
+        made_at         INTEGER,
+        growing         INTEGER NOT NULL DEFAULT 0
     ) STRICT;
     CREATE INDEX device_by_origin ON device (origin);
     CREATE INDEX device_by_state ON device (state) WHERE state != 'ready';
@@ -83,9 +86,12 @@ const FROM_1: &str = "
     ALTER TABLE container ADD COLUMN active INTEGER NOT NULL DEFAULT 0;
 ";
 
-/// From layout 2, in which containers had no labels, every record was taken for good, and pools didn't grow.
+/// From layout 2, in which containers had no labels, nothing could grow, and every record was taken for good.
 const FROM_2: &str = "
+    ALTER TABLE pool ADD COLUMN clock TEXT;
+    ALTER TABLE device ADD COLUMN made_at INTEGER;
     ALTER TABLE container ADD COLUMN labels TEXT NOT NULL DEFAULT '{}';
+    ALTER TABLE device ADD COLUMN growing INTEGER NOT NULL DEFAULT 0;
     CREATE TABLE quarantine (
         number INTEGER PRIMARY KEY, what TEXT NOT NULL, record TEXT NOT NULL, why TEXT NOT NULL,
         since INTEGER NOT NULL) STRICT;
@@ -152,6 +158,9 @@ mod tests {
             one INTEGER PRIMARY KEY CHECK (one = 1), uuid TEXT NOT NULL, state TEXT NOT NULL,
             transaction_id INTEGER NOT NULL, created INTEGER NOT NULL, files TEXT NOT NULL, file_ids TEXT,
             policy TEXT NOT NULL) STRICT;
+        CREATE TABLE device (
+            id INTEGER PRIMARY KEY, node TEXT NOT NULL UNIQUE, kind TEXT NOT NULL, state TEXT NOT NULL,
+            origin INTEGER, size INTEGER NOT NULL, created INTEGER NOT NULL) STRICT;
         CREATE TABLE container (
             name TEXT PRIMARY KEY, device INTEGER NOT NULL UNIQUE, image TEXT NOT NULL,
             created INTEGER NOT NULL) STRICT, WITHOUT ROWID;

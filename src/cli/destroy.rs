@@ -1,7 +1,5 @@
 //! `thinpool destroy`
 
-use std::io::{self, IsTerminal};
-
 use clap::Args;
 
 use super::{CliError, Context, output};
@@ -28,7 +26,7 @@ pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<(), CliErr
     if !arguments.yes && status.state != State::Absent {
         let devices = status.known.as_ref().map(|known| known.devices).unwrap_or_default();
         let on = status.known.as_ref().and_then(|known| report::lies_on(&known.lies_on));
-        confirm(&format!(
+        output::confirm(&format!(
             "This removes the pool '{}' with its {} images and {} containers, for ever{}.",
             location.name,
             devices.images,
@@ -43,15 +41,4 @@ pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<(), CliErr
     }
     destroyed?;
     output::line(format!("The pool '{}' and everything in it is gone.", location.name))
-}
-
-/// Asks for a yes. Without a terminal to ask on, the answer is no.
-fn confirm(what: &str) -> Result<(), CliError> {
-    if !io::stdin().is_terminal() {
-        return Err(CliError::Unconfirmed(format!("{what} Nothing was done: say --yes to mean it.")));
-    }
-    output::print(&format!("{what} Type yes to go on: "))?;
-    let mut answer = String::new();
-    io::stdin().read_line(&mut answer)?;
-    if answer.trim() == "yes" { Ok(()) } else { Err(CliError::Unconfirmed("Nothing was done.".to_owned())) }
 }

@@ -9,10 +9,14 @@ use super::exit;
 use crate::backing::VolumesError;
 use crate::backing::block::{BlockError, Obstacle};
 use crate::boot::BootError;
+use crate::catalog::CatalogError;
 use crate::config::ConfigError;
 use crate::dm;
-use crate::image::{AddError, ImportError};
-use crate::pool::{ExtendError, NameRefused, PoolError};
+use crate::image::{
+    AddError, ChangeError, CommitError, ConfigError as ImageConfigError, ExportError, ImportError,
+};
+use crate::pool::{ExtendError, LabelRefused, NameRefused, PoolError};
+use crate::report::ListError;
 use crate::units::SizeError;
 
 /// An error of a command.
@@ -27,12 +31,30 @@ pub enum CliError {
     /// Of a name.
     #[error(transparent)]
     Name(#[from] NameRefused),
+    /// Of a label.
+    #[error(transparent)]
+    Label(#[from] LabelRefused),
+    /// Of what a list was asked.
+    #[error(transparent)]
+    List(#[from] ListError),
     /// Of a size.
     #[error(transparent)]
     Size(#[from] SizeError),
     /// Of an import.
     #[error(transparent)]
     Image(#[from] AddError),
+    /// Of a commit, or of a look at what changed.
+    #[error(transparent)]
+    Commit(#[from] CommitError),
+    /// Of an export.
+    #[error(transparent)]
+    Export(#[from] ExportError),
+    /// Of a change of an image's configuration.
+    #[error(transparent)]
+    Change(#[from] ChangeError),
+    /// Of an image's configuration.
+    #[error(transparent)]
+    ImageConfig(#[from] ImageConfigError),
     /// Of device-mapper, before any pool was looked at.
     #[error(transparent)]
     Dm(#[from] dm::Error),
@@ -60,12 +82,22 @@ impl CliError {
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Config(_) | Self::Name(_) | Self::Size(_) => exit::USAGE,
+            Self::Config(_)
+            | Self::Name(_)
+            | Self::Size(_)
+            | Self::Change(_)
+            | Self::Label(_)
+            | Self::List(_) => exit::USAGE,
             Self::Pool(error)
+            | Self::Commit(CommitError::Pool(error))
+            | Self::Export(ExportError::Pool(error))
             | Self::Image(AddError::Pool(error) | AddError::Import(ImportError::Store { error, .. })) => {
                 of_pool(error)
             }
-            Self::Unconfirmed(_) => exit::REFUSED,
+            Self::Unconfirmed(_) | Self::Export(ExportError::Exists(_) | ExportError::Terminal) => {
+                exit::REFUSED
+            }
+            Self::Commit(_) | Self::Export(_) | Self::ImageConfig(_) => exit::FAILED,
             Self::Image(_) | Self::Dm(_) | Self::Boot(_) | Self::Json(_) | Self::Output(_) => exit::FAILED,
         }
     }
@@ -83,10 +115,15 @@ fn of_pool(error: &PoolError) -> u8 {
             exit::REFUSED
         }
         PoolError::Lock(_)
+        | PoolError::MetadataSnapshotHeld { .. }
+        | PoolError::MetadataChanged(_)
         | PoolError::Obstacles { .. }
         | PoolError::InUse { .. }
         | PoolError::Mounted { .. }
         | PoolError::Covered(_)
+        | PoolError::Busy { .. }
+        | PoolError::MountedOtherwise { .. }
+        | PoolError::MountedReadOnly { .. }
         | PoolError::NameLingers(_)
         | PoolError::AttachedElsewhere { .. }
         | PoolError::Block(BlockError::InUse { .. }) => exit::BUSY,
@@ -94,6 +131,7 @@ fn of_pool(error: &PoolError) -> u8 {
         | PoolError::Foreign { .. }
         | PoolError::Mismatch { .. }
         | PoolError::BlockSizeMismatch { .. }
+        | PoolError::OtherDevices { .. }
         | PoolError::Superblock { .. }
         | PoolError::PartTooShort { .. }
         | PoolError::MetadataDamaged { .. }
@@ -107,9 +145,19 @@ fn of_pool(error: &PoolError) -> u8 {
         | PoolError::NameTaken { .. }
         | PoolError::Needed { .. }
         | PoolError::UdevRaces(_)
+        | PoolError::CatalogMissing { .. }
+        | PoolError::CatalogDamaged { .. }
+        | PoolError::CatalogReadable(_)
+        | PoolError::OrphansOfAnotherMoment(_)
+        | PoolError::Catalog(CatalogError::Damaged { .. })
         | PoolError::Block(BlockError::Ambiguous { .. } | BlockError::Replaced { .. }) => exit::REFUSED,
-        PoolError::TooFull { .. } | PoolError::RanFull(_) | PoolError::IdsExhausted => exit::FULL,
+        PoolError::TooFull { .. }
+        | PoolError::RanFull(_)
+        | PoolError::IdsExhausted
+        | PoolError::SnapshotsExhausted { .. } => exit::FULL,
         PoolError::TooSmall { .. }
+        | PoolError::BackingUnknown(_)
+        | PoolError::NotSmaller { .. }
         | PoolError::Size(_)
         | PoolError::LessThanABlock { .. }
         | PoolError::SameDevice(_)

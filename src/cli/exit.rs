@@ -19,8 +19,11 @@ pub const REFUSED: u8 = 7;
 /// Too little space is free.
 pub const FULL: u8 = 8;
 
+/// Something was wrong, and is no longer.
+pub const REPAIRED: u8 = 9;
+
 /// Every code, with what it means to people.
-pub const MEANINGS: [(u8, &str); 9] = [
+pub const MEANINGS: [(u8, &str); 10] = [
     (DONE, "done; for `status`: the pool is healthy"),
     (FAILED, "failed"),
     (USAGE, "the arguments or a setting are wrong"),
@@ -28,9 +31,11 @@ pub const MEANINGS: [(u8, &str); 9] = [
     (ABSENT, "there is no such pool, image or container"),
     (
         DEGRADED,
-        "the pool works in part or not at all (`status`, `activate`); a warning or a problem was found (`doctor`)",
+        "the pool works in part or not at all (`status`, `activate`); a warning or a problem was found (`doctor`, `check`) \
+         or is left (`repair`)",
     ),
     (BUSY, "busy: in use, mounted, or locked by another process for too long"),
     (REFUSED, "refused, because something would be lost or does not belong together"),
     (FULL, "too little space is free"),
+    (REPAIRED, "something was wrong and is no longer (`repair`, `check --repair`)"),
 ];

@@ -1,17 +1,23 @@
 //! `thinpool image`
 
+mod export;
+mod history;
+mod inspect;
+mod prune;
+
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use clap::Subcommand;
 use serde::Serialize;
 
+use super::listing::Listing;
 use super::progress::Bar;
 use super::{CliError, Context, output};
 use crate::catalog::Image;
 use crate::image::{self, Input};
 use crate::pool::{ImageName, ImageStatus, Pool};
-use crate::report::{Column, Table, age};
+use crate::report::{Field, Filter, FilterKind, List, Show, age};
 
 /// What to do with images.
 #[derive(Debug, Subcommand)]
@@ -32,14 +38,42 @@ pub(super) enum Command {
         format: output::Format,
     },
     /// List the images.
+    ///
+    /// Filters: name or reference (a part of it, or a pattern with * and ?), used (true or false: whether containers are made of
+    /// it).
     #[command(visible_alias = "ls")]
-    List(output::Format),
-    /// Remove an image, and the layers that nothing else needs.
+    List(Listing),
+    /// Tell all that is known of an image.
+    Inspect(inspect::Arguments),
+    /// Tell how an image was made, step by step, the last first.
+    History(history::Arguments),
+    /// Give an image another name besides the one it has.
+    Tag {
+        /// Which.
+        name: String,
+        /// Its new name.
+        new: String,
+    },
+    /// Write an image to an archive: an OCI image layout, as skopeo, umoci and `image import` read it.
+    #[command(visible_alias = "save", long_about = export::ABOUT)]
+    Export(export::Arguments),
+    /// Take an image's name away, and if it was its last one, the layers that nothing else needs.
+    ///
+    /// Refused for the last name of an image that containers were made of. If it has another name, those containers
+    /// are listed under that one.
     #[command(visible_alias = "rm")]
     Remove {
         /// Which.
-        name: String,
+        #[arg(required_unless_present = "prune", conflicts_with = "prune")]
+        names: Vec<String>,
+        /// Remove all that no container was made of, as `image prune` does.
+        #[arg(long)]
+        prune: bool,
+        #[command(flatten)]
+        how: prune::Arguments,
     },
+    /// Remove every image that no container was made of.
+    Prune(prune::Arguments),
 }
 
 pub(super) fn run(context: &Context, command: Command) -> Result<(), CliError> {
@@ -47,11 +81,24 @@ pub(super) fn run(context: &Context, command: Command) -> Result<(), CliError> {
         Command::Import { name, source, reference, format } => {
             import(context, &name.parse()?, Input::from_argument(&source), reference, format)
         }
-        Command::List(format) => list(context, format),
-        Command::Remove { name } => {
+        Command::List(listing) => list(context, &listing),
+        Command::Inspect(arguments) => inspect::run(context, &arguments),
+        Command::History(arguments) => history::run(context, &arguments),
+        Command::Tag { name, new } => {
             let host = context.host()?;
-            Pool::open(&host, &context.location())?.remove_image(&name.parse()?)?;
-            output::line(name)
+            let image = Pool::open(&host, &context.location())?.tag_image(&name.parse()?, &new.parse()?)?;
+            output::line(image.name)
+        }
+        Command::Export(arguments) => export::run(context, &arguments),
+        Command::Remove { prune: true, how, .. } | Command::Prune(how) => prune::run(context, &how),
+        Command::Remove { names, .. } => {
+            let names: Vec<ImageName> = names.iter().map(|name| name.parse()).collect::<Result<_, _>>()?;
+            let host = context.host()?;
+            let mut pool = Pool::open(&host, &context.location())?;
+            names.iter().try_for_each(|name| {
+                pool.remove_image(name)?;
+                output::line(name)
+            })
         }
     }
 }
@@ -82,39 +129,38 @@ fn import(
     output::line(format!("{name}: {layers}{reused}, {}", image.content))
 }
 
+/// What a list of images can tell.
+const IMAGES: List = List {
+    fields: &[
+        Field { key: "name", header: "NAME", show: Show::Plain, usual: true },
+        Field { key: "layers", header: "LAYERS", show: Show::Number, usual: true },
+        Field { key: "content_bytes", header: "SIZE", show: Show::Size, usual: true },
+        Field { key: "top_layer", header: "TOP LAYER", show: Show::Layer, usual: true },
+        Field { key: "parent", header: "PARENT", show: Show::Layer, usual: true },
+        Field { key: "containers", header: "CONTAINERS", show: Show::Count, usual: true },
+        Field { key: "imported_at", header: "IMPORTED", show: Show::Age, usual: true },
+        Field { key: "device_bytes", header: "DEVICE SIZE", show: Show::Size, usual: false },
+        Field { key: "device_id", header: "DEVICE ID", show: Show::Number, usual: false },
+    ],
+    aliases: &[
+        ("Repository", "name"),
+        ("ID", "top_layer"),
+        ("Size", "content_bytes"),
+        ("CreatedSince", "imported_at"),
+        ("Created", "imported_at"),
+    ],
+    filters: &[
+        Filter { key: "name", kind: FilterKind::Part("name") },
+        Filter { key: "reference", kind: FilterKind::Part("name") },
+        Filter { key: "used", kind: FilterKind::Any("containers") },
+    ],
+};
+
 /// `thinpool image list`
-pub(super) fn list(context: &Context, format: output::Format) -> Result<(), CliError> {
+pub(super) fn list(context: &Context, listing: &Listing) -> Result<(), CliError> {
     let host = context.host()?;
     let images = Pool::open(&host, &context.location())?.images()?;
-    if format.json {
-        return output::json(&images.iter().map(ImageJson::new).collect::<Vec<_>>());
-    }
-    let mut table = Table::new([
-        Column::left("NAME"),
-        Column::right("LAYERS"),
-        Column::right("SIZE"),
-        Column::left("TOP LAYER"),
-        Column::left("PARENT"),
-        Column::right("CONTAINERS"),
-        Column::left("IMPORTED"),
-    ]);
-    for ImageStatus { image, containers } in &images {
-        table.row([
-            image.name.clone(),
-            image.layers.to_string(),
-            image.content.to_string(),
-            short(&image.chain),
-            image.parent.as_deref().map_or_else(|| "base".to_owned(), short),
-            containers.len().to_string(),
-            since(image.created),
-        ]);
-    }
-    output::print(&table.to_string())
-}
-
-/// The first digits of a digest: enough for people.
-fn short(chain: &str) -> String {
-    chain.trim_start_matches("sha256:").chars().take(12).collect()
+    listing.print(&IMAGES, &images.iter().map(ImageJson::new).collect::<Vec<_>>())
 }
 
 /// How long ago something was, from seconds since 1970.
@@ -124,7 +170,7 @@ pub(super) fn since(seconds: i64) -> String {
 
 /// An image for programs; `docs/json.md` explains the keys.
 #[derive(Debug, Serialize)]
-struct ImageJson<'a> {
+pub(super) struct ImageJson<'a> {
     name: &'a str,
     layers: u64,
     content_bytes: u64,
@@ -137,7 +183,7 @@ struct ImageJson<'a> {
 }
 
 impl<'a> ImageJson<'a> {
-    fn new(status: &'a ImageStatus) -> Self {
+    pub(super) fn new(status: &'a ImageStatus) -> Self {
         let Image { name, device, chain, parent, layers, content, created, .. } = &status.image;
         Self {
             name,

@@ -52,6 +52,10 @@ const EXAMPLES: &[(&str, &[Example])] = &[
                 "thinpool setup --datadev /dev/sdb1 --metadatadev /dev/sdc1 --wipe /dev/sdc1",
                 "A pool on two partitions, whatever is on the second.",
             ),
+            example(
+                "thinpool setup --base-size 20G",
+                "With a pool that is there: a larger base, for images that are imported from now on.",
+            ),
             example("thinpool setup --thinpooldev vg-pool", "A pool in an empty thin pool of LVM's."),
             example(
                 "thinpool setup --pool ci --loop-data-size 20G --base-size 4G --fs ext4",
@@ -71,6 +75,14 @@ const EXAMPLES: &[(&str, &[Example])] = &[
             example("thinpool status --docker", "Only what `docker info` printed."),
         ],
     ),
+    (
+        "usage",
+        &[
+            example("thinpool usage", "Who has most to itself, first: what would be free without it."),
+            example("thinpool usage --json", "The same in bytes, for programs."),
+        ],
+    ),
+    ("tree", &[example("thinpool tree", "What descends from what, and what each uses.")]),
     (
         "activate",
         &[
@@ -125,6 +137,33 @@ const EXAMPLES: &[(&str, &[Example])] = &[
         ],
     ),
     (
+        "check",
+        &[
+            example(
+                "thinpool check",
+                "What differs, and what a repair would do about it; exit code 5 if anything does.",
+            ),
+            example("thinpool check --pool ci --json", "The same of the pool `ci`, for programs."),
+            example("thinpool check --repair --yes", "The same as `thinpool repair --yes`."),
+        ],
+    ),
+    (
+        "repair",
+        &[
+            example("thinpool repair", "Tells what it would do, and asks first."),
+            example("thinpool repair --yes", "Mends what can be mended; exit code 9 if there was something."),
+            example(
+                "thinpool repair --delete-orphans",
+                "Devices that the catalog doesn't know are deleted instead of becoming containers.",
+            ),
+            example("thinpool repair --rebuild-catalog", "A new catalog where it is lost or damaged."),
+            example(
+                "thinpool repair --rebuild-catalog --datadev /dev/vg/data --metadatadev /dev/vg/metadata",
+                "The same, where nothing else tells what the pool lies on.",
+            ),
+        ],
+    ),
+    (
         "image import",
         &[
             example(
@@ -142,8 +181,55 @@ const EXAMPLES: &[(&str, &[Example])] = &[
             ),
         ],
     ),
-    ("image list", &[example("thinpool image list --json", "All images, for programs.")]),
-    ("image remove", &[example("thinpool image remove debian", "Refused while a container is made of it.")]),
+    (
+        "image list",
+        &[
+            example("thinpool image list --json", "All images, for programs."),
+            example(
+                "thinpool image list --filter used=false --quiet",
+                "The names of those that no container needs.",
+            ),
+        ],
+    ),
+    (
+        "image inspect",
+        &[example(
+            "thinpool image inspect debian",
+            "Its layers, its devices, and what its maker says of it.",
+        )],
+    ),
+    ("image history", &[example("thinpool image history debian --no-trunc", "With every command in full.")]),
+    (
+        "image tag",
+        &[example("thinpool image tag debian:12 debian:stable", "The same image under a second name.")],
+    ),
+    (
+        "image export",
+        &[
+            example(
+                "thinpool image export app app.tar",
+                "An archive for `skopeo copy oci-archive:app.tar …`.",
+            ),
+            example(
+                "thinpool image export app --compression zstd | ssh host thinpool image import app -",
+                "The image, on another machine.",
+            ),
+        ],
+    ),
+    (
+        "image remove",
+        &[
+            example("thinpool image remove debian", "Refused while a container is made of it."),
+            example("thinpool image remove --prune --yes", "All that no container was made of."),
+        ],
+    ),
+    (
+        "image prune",
+        &[
+            example("thinpool image prune --dry-run", "Only tells what would be removed."),
+            example("thinpool image prune", "Asks first."),
+        ],
+    ),
     (
         "container create",
         &[
@@ -152,9 +238,28 @@ const EXAMPLES: &[(&str, &[Example])] = &[
                 "thinpool container create debian --name web1 --size 40G",
                 "A larger file system than the image's.",
             ),
+            example("thinpool container create debian --name db1 --label env=prod", "With a note on it."),
         ],
     ),
-    ("container list", &[example("thinpool container list", "All containers, and where they are mounted.")]),
+    (
+        "container list",
+        &[
+            example("thinpool container list", "All containers, and where they are mounted."),
+            example(
+                "thinpool container list --filter label=env=prod --filter mounted=true --quiet",
+                "The names of those that are mounted and have this label.",
+            ),
+            example("thinpool container list --format {{.Name}}\\t{{.Size}}", "Two columns, for a script."),
+            example("thinpool container list --columns name,labels,device", "These columns."),
+        ],
+    ),
+    (
+        "container inspect",
+        &[
+            example("thinpool container inspect web1", "Everything, and who keeps it busy."),
+            example("thinpool container inspect web1 db1 --format {{.uuid}}", "One value of each."),
+        ],
+    ),
     (
         "container activate",
         &[example(
@@ -171,10 +276,48 @@ const EXAMPLES: &[(&str, &[Example])] = &[
         &[
             example("thinpool container mount web1", "At a directory of the pool's, which is printed."),
             example("thinpool container mount web1 /mnt", "At /mnt."),
+            example("thinpool container mount web1 --read-only -o noatime", "So that nothing in it changes."),
         ],
     ),
     ("container unmount", &[example("thinpool container unmount web1", "From wherever it was mounted.")]),
-    ("container remove", &[example("thinpool container remove web1 web2", "Both, with everything in them.")]),
+    (
+        "container diff",
+        &[example("thinpool container diff web1", "What was added, changed and deleted since it was made.")],
+    ),
+    (
+        "container commit",
+        &[
+            example(
+                "thinpool container commit web1 app:2 --message 'new release'",
+                "An image of it, as it is now.",
+            ),
+            example(
+                "thinpool container commit web1 app:2 --change 'CMD [\"/opt/app/run\"]' --label stage=test",
+                "The same, with another command and a label.",
+            ),
+        ],
+    ),
+    (
+        "container rename",
+        &[example(
+            "thinpool container rename web1 web2",
+            "Its node is /dev/mapper/thinpool-web2 from now on.",
+        )],
+    ),
+    (
+        "container resize",
+        &[
+            example("thinpool container resize web1 40G", "To this size, while it is mounted or not."),
+            example("thinpool container resize web1 +10G", "So much larger than it is."),
+        ],
+    ),
+    (
+        "container remove",
+        &[
+            example("thinpool container remove web1 web2", "Both, with everything in them."),
+            example("thinpool container remove --force web1", "Also while it is mounted."),
+        ],
+    ),
     (
         "config show",
         &[
@@ -283,9 +426,12 @@ mod tests {
             for Example { line, .. } in *examples {
                 let (_, typed) =
                     line.split_once("thinpool ").unwrap_or_else(|| panic!("{line}: without thinpool"));
-                let words = typed.split_whitespace().take_while(|word| !matches!(*word, "|" | ">"));
+                let words = shlex::split(typed).unwrap_or_else(|| panic!("{line}: a quote has no end"));
+                let words = words.into_iter().take_while(|word| !matches!(word.as_str(), "|" | ">"));
                 assert!(typed.starts_with(name), "{line}: not of {name}");
-                if let Err(error) = command().try_get_matches_from(std::iter::once("thinpool").chain(words)) {
+                if let Err(error) =
+                    command().try_get_matches_from(std::iter::once("thinpool".to_owned()).chain(words))
+                {
                     panic!("{line}: {error}");
                 }
             }

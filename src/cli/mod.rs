@@ -1,6 +1,7 @@
 //! The command line: arguments in, words out. One file a command; what is to be done, the library decides.
 
 mod activate;
+mod check;
 mod completions;
 mod config;
 mod container;
@@ -10,6 +11,7 @@ mod error;
 pub mod exit;
 mod extend;
 mod image;
+mod listing;
 pub mod manual;
 mod output;
 mod progress;
@@ -17,6 +19,7 @@ mod settings;
 mod setup;
 mod status;
 mod trim;
+mod usage;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -70,10 +73,14 @@ enum Command {
     Trim,
     /// Remove a pool, with everything in it.
     Destroy(destroy::Arguments),
-    /// Images: import, list, remove.
+    /// Tell who uses the pool's space: what each device has to itself, and what it shares.
+    Usage(output::Format),
+    /// Show the base, images and containers as a tree, with what each uses.
+    Tree(output::Format),
+    /// Images: import, list, inspect, history, tag, export, remove, prune.
     #[command(subcommand)]
     Image(image::Command),
-    /// Containers: create, list, activate, mount, remove.
+    /// Containers: create, list, inspect, activate, mount, rename, resize, diff, commit, remove.
     #[command(subcommand)]
     Container(container::Command),
     /// Settings: show.
@@ -82,14 +89,19 @@ enum Command {
     /// Look for everything on this host that would bite a pool.
     #[command(long_about = doctor::about())]
     Doctor(output::Format),
+    /// Compare what the catalog, the pool and this host say of each other.
+    #[command(long_about = check::about())]
+    Check(check::Check),
+    /// Mend what a check finds; make a lost catalog anew.
+    Repair(check::Repair),
     /// Print a shell's completion script.
     Completions(completions::Arguments),
     /// List images, as `image list` does.
     #[command(hide = true)]
-    Images(output::Format),
+    Images(listing::Listing),
     /// List containers, as `container list` does.
     #[command(hide = true)]
-    Ps(output::Format),
+    Ps(listing::Listing),
 }
 
 /// What a command works with.
@@ -154,15 +166,19 @@ impl Cli {
             Command::Activate(how) => return activate::activate(&context, &how),
             Command::Deactivate(how) => return activate::deactivate(&context, &how),
             Command::Trim => return trim::run(&context),
+            Command::Check(arguments) => return check::check(&context, &arguments),
+            Command::Repair(arguments) => return check::repair(&context, &arguments),
             Command::Doctor(format) => return doctor::run(&context, format),
             Command::Extend(arguments) => extend::run(&context, &arguments),
             Command::Destroy(arguments) => destroy::run(&context, &arguments),
+            Command::Usage(format) => usage::usage(&context, format),
+            Command::Tree(format) => usage::tree(&context, format),
             Command::Image(command) => image::run(&context, command),
             Command::Container(command) => container::run(&context, command),
             Command::Config(command) => config::run(&context, &command),
             Command::Completions(arguments) => completions::run(&arguments),
-            Command::Images(format) => image::list(&context, format),
-            Command::Ps(format) => container::list(&context, format),
+            Command::Images(listing) => image::list(&context, &listing),
+            Command::Ps(listing) => container::list(&context, &listing),
         }?;
         Ok(exit::DONE)
     }

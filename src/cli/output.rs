@@ -46,6 +46,17 @@ pub(super) fn note(text: &str) {
     let _ = writeln!(io::stderr(), "thinpool: {text}");
 }
 
+/// Asks for a yes. Without a terminal to ask on, the answer is no.
+pub(super) fn confirm(what: &str) -> Result<(), CliError> {
+    if !io::stdin().is_terminal() {
+        return Err(CliError::Unconfirmed(format!("{what} Nothing was done: say --yes to mean it.")));
+    }
+    print(&format!("{what} Type yes to go on: "))?;
+    let mut answer = String::new();
+    io::stdin().read_line(&mut answer)?;
+    if answer.trim() == "yes" { Ok(()) } else { Err(CliError::Unconfirmed("Nothing was done.".to_owned())) }
+}
+
 /// Sends logs to standard error. THINPOOL_LOG beats the setting, for a look at one command.
 pub(super) fn start_log(level: LogLevel) {
     let filter = EnvFilter::try_from_env("THINPOOL_LOG").unwrap_or_else(|_| EnvFilter::new(level.as_str()));

@@ -4,7 +4,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::image::{Progress, Stage};
 
-/// The bar of an import.
+/// The bar of an import or an export.
 pub(super) struct Bar {
     bar: ProgressBar,
 }
@@ -24,11 +24,13 @@ impl Bar {
 
 impl Progress for Bar {
     fn begin(&mut self, stage: Stage, total: Option<u64>) {
-        let (message, form) = match (stage, total) {
-            (Stage::Spooling, _) => ("Reading", SPINNER),
-            (Stage::Unpacking, None) => ("Unpacking", SPINNER),
-            (Stage::Unpacking, Some(_)) => ("Unpacking", BAR),
+        let message = match stage {
+            Stage::Spooling => "Reading".to_owned(),
+            Stage::Unpacking => "Unpacking".to_owned(),
+            Stage::Committing => "Committing".to_owned(),
+            Stage::Packing { layer, of } => format!("Layer {layer} of {of}"),
         };
+        let form = if total.is_some() && stage != Stage::Spooling { BAR } else { SPINNER };
         self.bar.reset();
         if let Ok(style) = ProgressStyle::with_template(form) {
             self.bar.set_style(style);

@@ -40,6 +40,11 @@ pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<u8, CliErr
         SetUp::Activated => {
             output::line(format!("The pool '{}' was set up already; it is active again.", pool.name()))
         }
+        SetUp::BaseGrown => output::line(format!(
+            "The pool '{}' was set up already; its base has {} now, and so have images that are imported from now on.",
+            pool.name(),
+            pool.record().policy.base_size
+        )),
         SetUp::Unchangeable => output::line(format!(
             "The pool '{}' was set up already; it is active, but can only be read: `thinpool status` tells why.",
             pool.name()
@@ -128,39 +133,44 @@ fn request(context: &Context, arguments: &Arguments, dm: &dyn DeviceMapper) -> R
         FsChoice::Ext4 => Some(FileSystem::Ext4),
         FsChoice::Xfs => Some(FileSystem::Xfs),
     };
-    let wanted = wanted(settings);
     let mut wipe = arguments.wipe.clone();
     if *settings.wipe_devices.get() {
         wipe.extend(settings.device.get().0.iter().cloned());
     }
+    let policy = policy(settings, dm)?;
+    Ok(Setup {
+        location: context.location(),
+        wanted: wanted(settings),
+        spare: settings.spare_datadev.get().as_path().map(std::path::Path::to_owned),
+        wipe,
+        policy: Policy { filesystem: filesystem.unwrap_or(policy.filesystem), ..policy },
+        filesystem,
+        asked: asked(settings),
+        ignore_udev_races: *settings.override_udev_sync_check.get(),
+    })
+}
+
+/// What the settings decide for a pool's whole life.
+pub(super) fn policy(settings: &Settings, dm: &dyn DeviceMapper) -> Result<Policy, CliError> {
     let (deferred_removal, deferred_deletion) = settings.deferred(dm.versions()?.deferred_removal());
-    let policy = Policy {
+    // Docker's rule: a file shrinks by it, and on a device it only takes time.
+    let on_files = matches!(wanted(settings), Wanted::LoopFiles(_));
+    Ok(Policy {
         autoextend_threshold: settings.autoextend_threshold.get().percent(),
         autoextend_percent: settings.autoextend_percent.get().percent(),
         data_size: *settings.loop_data_size.get(),
         metadata_size: settings.loop_metadata_size.get().bytes(),
         block_size: *settings.block_size.get(),
         base_size: *settings.base_size.get(),
-        filesystem: filesystem.unwrap_or(FileSystem::Xfs),
+        filesystem: FileSystem::Xfs,
         mkfs_arguments: settings.mkfs_args.get().0.clone(),
         mount_options: settings.mount_options.get().0.clone(),
         zero_new_blocks: *settings.zero_new_blocks.get(),
-        // Docker's rule: a file shrinks by it, and on a device it only takes time.
-        discard_on_remove: settings.discard_on_remove.get().resolve(matches!(wanted, Wanted::LoopFiles(_))),
+        discard_on_remove: settings.discard_on_remove.get().resolve(on_files),
         min_free_space: settings.min_free_space.get().percent(),
         deferred_removal,
         deferred_deletion,
         xfs_nospace_max_retries: *settings.xfs_nospace_max_retries.get(),
-    };
-    Ok(Setup {
-        location: context.location(),
-        wanted,
-        spare: settings.spare_datadev.get().as_path().map(std::path::Path::to_owned),
-        wipe,
-        policy,
-        filesystem,
-        asked: asked(settings),
-        ignore_udev_races: *settings.override_udev_sync_check.get(),
     })
 }
 

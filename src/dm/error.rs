@@ -142,6 +142,8 @@ pub enum Operation {
     Suspend,
     /// Resume.
     Resume,
+    /// Rename.
+    Rename,
     /// Remove.
     Remove,
     /// Take a message.
@@ -162,6 +164,7 @@ impl fmt::Display for Operation {
             Self::Load => "load the table of",
             Self::Suspend => "suspend",
             Self::Resume => "resume",
+            Self::Rename => "rename",
             Self::Remove => "remove",
             Self::Message => "pass on the message",
             Self::Status => "give the status of",

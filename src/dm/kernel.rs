@@ -1,21 +1,16 @@
 //! The real device-mapper.
-//!
-//! What raises no uevent goes through the `devicemapper` crate's core. Resume and remove do, and the crate waits
-//! for udev on them without a bound, so these two ioctls are made here, with a [`Cookie`] of our own.
-#![allow(unsafe_code)]
 
-use std::os::fd::AsRawFd;
 use std::time::{Duration, Instant};
 
-use devicemapper::{DM, DevId, DmError, DmFlags, DmName, DmOptions, DmUuid, errors};
-use devicemapper_sys::{DM_DEV_REMOVE_CMD, DM_DEV_SUSPEND_CMD, DM_IOCTL, dm_ioctl};
+use devicemapper::{DevId, DmError, DmFlags, DmName, DmOptions, DmUuid, errors};
 use nix::errno::Errno;
-use nix::libc;
 
+use super::ioctl::{Ioctls, Notifying};
 use super::udev::{self, Cookie, UdevSync};
 use super::{
-    Access, DeviceMapper, DeviceNumber, Error, Info, Name, NewDevice, Operation, PoolMessage, PoolStatus,
-    Removal, Removed, Table, ThinStatus, Version, Versions, Visibility, library, node,
+    Access, Cookies, DeviceMapper, DeviceNumber, Error, Info, Name, NewDevice, Operation, PoolMessage,
+    PoolStatus, Removal, Removed, SEMAPHORES, Semaphore, Table, ThinStatus, Uuid, Version, Versions,
+    Visibility, library, node, semaphore,
 };
 use crate::units::Sectors;
 
@@ -28,7 +23,7 @@ const BUSY_PAUSE: Duration = Duration::from_millis(20);
 
 /// Device-mapper in the running kernel.
 pub struct Kernel {
-    dm: DM,
+    dm: Ioctls,
     udev: UdevSync,
     udev_timeout: Duration,
 }
@@ -36,13 +31,37 @@ pub struct Kernel {
 impl Kernel {
     /// Opens the control node. No wait for udev lasts longer than the timeout.
     pub fn open(udev_timeout: Duration) -> Result<Self, Error> {
-        let dm = DM::new().map_err(|_| Error::Control { errno: control_errno() })?;
-        Ok(Self { dm, udev: UdevSync::detect(), udev_timeout })
+        let dm = Ioctls::open().map_err(|_| Error::Control { errno: control_errno() })?;
+        let udev = UdevSync::detect();
+        if udev.supported() {
+            // What killed commands left.
+            semaphore::remove_abandoned();
+        }
+        Ok(Self { dm, udev, udev_timeout })
+    }
+
+    fn find_by(&self, id: &DevId<'_>) -> Result<Option<Info>, Error> {
+        let info = match self.dm.asking().device_info(id).map_err(told(Operation::Find, &id.to_string())) {
+            // How device-mapper says that there is no such device.
+            Err(error) if error.errno() == Some(Errno::ENXIO) => return Ok(None),
+            info => info?,
+        };
+        let (device, flags) = (info.device(), info.flags());
+        Ok(Some(Info {
+            name: Name::found(&info.name().map(ToString::to_string).unwrap_or_default()),
+            uuid: info.uuid().map(ToString::to_string),
+            device: DeviceNumber { major: device.major, minor: device.minor },
+            open_count: info.open_count().try_into().unwrap_or(0),
+            suspended: flags.contains(DmFlags::DM_SUSPEND),
+            read_only: flags.contains(DmFlags::DM_READONLY),
+            deferred_remove: flags.contains(DmFlags::DM_DEFERRED_REMOVE),
+            live: flags.contains(DmFlags::DM_ACTIVE_PRESENT),
+        }))
     }
 
     /// Resumes a device, which also makes a table that was loaded live.
     fn resume_with(&self, name: &Name, visibility: Visibility, cookie: Option<Cookie>) -> Result<(), Error> {
-        self.notify(DM_DEV_SUSPEND_CMD, Operation::Resume, name, 0, visibility, cookie)?;
+        self.notify(Notifying::Resume, name, visibility, cookie)?;
         let Some(info) = self.find(name)? else { return Ok(()) };
         match node::ensure(name, info.device) {
             Ok(made) => {
@@ -67,16 +86,19 @@ impl Kernel {
     /// Makes an ioctl that raises a uevent and waits for udev to answer it. Gives back the flags the kernel set.
     fn notify(
         &self,
-        command: u32,
-        operation: Operation,
+        what: Notifying<'_>,
         name: &Name,
-        flags: u32,
         visibility: Visibility,
         cookie: Option<Cookie>,
     ) -> Result<DmFlags, Error> {
         let event_nr =
             cookie.as_ref().map_or(udev::rule_flags(visibility), |cookie| cookie.event_nr(visibility));
-        let flags = self.ioctl(command, name, flags, event_nr).map_err(|errno| Error::Refused {
+        let operation = match what {
+            Notifying::Resume => Operation::Resume,
+            Notifying::Remove(_) => Operation::Remove,
+            Notifying::Rename { .. } => Operation::Rename,
+        };
+        let flags = self.dm.notify(what, name, event_nr).map_err(|errno| Error::Refused {
             operation,
             device: name.to_string(),
             errno,
@@ -92,36 +114,12 @@ impl Kernel {
         Ok(flags)
     }
 
-    fn ioctl(&self, command: u32, name: &Name, flags: u32, event_nr: u32) -> Result<DmFlags, Errno> {
-        #[allow(clippy::cast_possible_truncation, reason = "the header is 312 bytes")]
-        let size = size_of::<dm_ioctl>() as u32;
-        // Interface 4.0 is what these two commands need; the kernel takes any lower minor than its own.
-        let mut header = dm_ioctl {
-            version: [4, 0, 0],
-            data_size: size,
-            data_start: size,
-            flags,
-            event_nr,
-            ..Default::default()
-        };
-        for (to, from) in header.name.iter_mut().zip(name.as_str().bytes()) {
-            *to = from.cast_signed();
-        }
-        let request = nix::request_code_readwrite!(DM_IOCTL, command, size_of::<dm_ioctl>());
-        // SAFETY: the header is a whole `dm_ioctl` whose data_size says that nothing follows it, its name is
-        // NUL-terminated (a Name is shorter than the zeroed field), and it lives until the call returns.
-        Errno::result(unsafe { libc::ioctl(self.dm.file().as_raw_fd(), request, &raw mut header) })?;
-        Ok(DmFlags::from_bits_truncate(header.flags))
-    }
-
     /// Removes the device, waiting a moment for probes of udev's that hold it open.
-    fn try_remove(&self, name: &Name, flags: u32) -> Result<DmFlags, Error> {
+    fn try_remove(&self, name: &Name, flags: DmFlags) -> Result<DmFlags, Error> {
         let deadline = Instant::now() + BUSY_PATIENCE;
         loop {
             let cookie = self.cookie(Operation::Remove, name)?;
-            let result =
-                self.notify(DM_DEV_REMOVE_CMD, Operation::Remove, name, flags, Visibility::Internal, cookie);
-            match result {
+            match self.notify(Notifying::Remove(flags), name, Visibility::Internal, cookie) {
                 Err(error) if error.errno() == Some(Errno::EBUSY) && Instant::now() < deadline => {
                     std::thread::sleep(BUSY_PAUSE);
                 }
@@ -138,8 +136,11 @@ impl Kernel {
         flags: DmFlags,
     ) -> Result<Option<(Sectors, String, String)>, Error> {
         let options = DmOptions::default().set_flags(flags);
-        let (_, targets) =
-            self.dm.table_status(&id(name, operation)?, options).map_err(told(operation, name.as_str()))?;
+        let (_, targets) = self
+            .dm
+            .asking()
+            .table_status(&id(name, operation)?, options)
+            .map_err(told(operation, name.as_str()))?;
         Ok(match targets.as_slice() {
             [(_, length, target, text)] => Some((Sectors(*length), target.clone(), text.clone())),
             _ => None,
@@ -187,7 +188,7 @@ impl Kernel {
     /// Drops a table that was loaded and never became live, with the devices it holds open.
     fn clear(&self, name: &Name) {
         let cleared = id(name, Operation::Load)
-            .and_then(|id| self.dm.table_clear(&id).map_err(told(Operation::Load, name.as_str())));
+            .and_then(|id| self.dm.clear(&id).map_err(told(Operation::Load, name.as_str())));
         if let Err(error) = cleared {
             tracing::warn!(device = %name, %error, "a table that is not live was left behind");
         }
@@ -199,17 +200,15 @@ impl Kernel {
             Access::ReadWrite => DmFlags::empty(),
             Access::ReadOnly => DmFlags::DM_READONLY,
         };
-        self.dm
-            .table_load(&id(name, Operation::Load)?, &[line], DmOptions::default().set_flags(flags))
-            .map(drop)
-            .map_err(told(Operation::Load, name.as_str()))
+        self.dm.load(&id(name, Operation::Load)?, line, flags).map_err(told(Operation::Load, name.as_str()))
     }
 }
 
 impl DeviceMapper for Kernel {
     fn versions(&self) -> Result<Versions, Error> {
-        let (major, minor, patch) = self.dm.version().map_err(told(Operation::Version, "device-mapper"))?;
-        let targets = self.dm.list_versions().map_err(told(Operation::Version, "device-mapper"))?;
+        let (major, minor, patch) =
+            self.dm.asking().version().map_err(told(Operation::Version, "device-mapper"))?;
+        let targets = self.dm.asking().list_versions().map_err(told(Operation::Version, "device-mapper"))?;
         let thin_pool = targets.into_iter().find(|(target, ..)| target == "thin-pool");
         Ok(Versions {
             driver: Version { major, minor, patch },
@@ -239,26 +238,12 @@ impl DeviceMapper for Kernel {
     }
 
     fn find(&self, name: &Name) -> Result<Option<Info>, Error> {
-        let info = match self
-            .dm
-            .device_info(&id(name, Operation::Find)?)
-            .map_err(told(Operation::Find, name.as_str()))
-        {
-            // How device-mapper says that there is no such device.
-            Err(error) if error.errno() == Some(Errno::ENXIO) => return Ok(None),
-            info => info?,
-        };
-        let (device, flags) = (info.device(), info.flags());
-        Ok(Some(Info {
-            name: name.clone(),
-            uuid: info.uuid().map(ToString::to_string),
-            device: DeviceNumber { major: device.major, minor: device.minor },
-            open_count: info.open_count().try_into().unwrap_or(0),
-            suspended: flags.contains(DmFlags::DM_SUSPEND),
-            read_only: flags.contains(DmFlags::DM_READONLY),
-            deferred_remove: flags.contains(DmFlags::DM_DEFERRED_REMOVE),
-            live: flags.contains(DmFlags::DM_ACTIVE_PRESENT),
-        }))
+        self.find_by(&id(name, Operation::Find)?)
+    }
+
+    fn find_uuid(&self, uuid: &Uuid) -> Result<Option<Info>, Error> {
+        let uuid = DmUuid::new(uuid.as_str()).map_err(told(Operation::Find, uuid.as_str()))?;
+        self.find_by(&DevId::Uuid(uuid))
     }
 
     fn create(&self, new: &NewDevice<'_>) -> Result<Info, Error> {
@@ -268,7 +253,7 @@ impl DeviceMapper for Kernel {
             (DmName::new(name.as_str()).map_err(wrong)?, DmUuid::new(uuid.as_str()).map_err(wrong)?);
         // The cookie comes first: when there is none to be had, nothing was done yet.
         let cookie = self.cookie(Operation::Create, name)?;
-        self.dm.device_create(dm_name, Some(dm_uuid), DmOptions::default()).map_err(wrong)?;
+        self.dm.create(dm_name, dm_uuid).map_err(wrong)?;
         let live = self
             .load(name, table, access)
             .and_then(|()| self.resume_with(name, visibility, cookie))
@@ -291,29 +276,24 @@ impl DeviceMapper for Kernel {
         let access = self.access(name)?;
         let old = self.table(name)?;
         self.load(name, table, access)?;
-        if let Err(error) = self.suspend(name) {
-            self.clear(name);
-            return Err(error);
-        }
         let Err(error) = self.resume(name, visibility) else { return Ok(()) };
         // Two kinds of refusal: a table that reaches beyond a device below is dropped, and a second resume brings
         // the old one back. One that its target refuses to start (a pool smaller than its superblock says) is
         // live already and will never resume: only the old table, loaded once more, frees the device.
-        if self.resume(name, visibility).is_err()
-            && let Some(old) = old
-        {
-            self.load(name, &old, access)?;
-            self.resume(name, visibility)?;
+        if self.resume(name, visibility).is_err() {
+            match old {
+                Some(old) => {
+                    self.load(name, &old, access)?;
+                    self.resume(name, visibility)?;
+                }
+                None => self.clear(name),
+            }
         }
         Err(error)
     }
 
     fn suspend(&self, name: &Name) -> Result<(), Error> {
-        let options = DmOptions::default().set_flags(DmFlags::DM_SUSPEND);
-        self.dm
-            .device_suspend(&id(name, Operation::Suspend)?, options)
-            .map(drop)
-            .map_err(told(Operation::Suspend, name.as_str()))
+        self.dm.suspend(&id(name, Operation::Suspend)?).map_err(told(Operation::Suspend, name.as_str()))
     }
 
     fn resume(&self, name: &Name, visibility: Visibility) -> Result<(), Error> {
@@ -331,7 +311,7 @@ impl DeviceMapper for Kernel {
         if info.deferred_remove {
             // A message to device-mapper itself, not to the target (Linux 3.13, with deferred removal).
             self.dm
-                .target_msg(&id(name, Operation::Message)?, None, "@cancel_deferred_remove")
+                .message(&id(name, Operation::Message)?, "@cancel_deferred_remove")
                 .map_err(told(Operation::Message, name.as_str()))?;
         }
         if info.suspended {
@@ -340,12 +320,22 @@ impl DeviceMapper for Kernel {
         node::ensure(name, info.device).map(drop).map_err(|error| self.node_error(name, "make", &error))
     }
 
+    fn rename(&self, name: &Name, to: &Name, visibility: Visibility) -> Result<(), Error> {
+        let cookie = self.cookie(Operation::Rename, name)?;
+        self.notify(Notifying::Rename { to }, name, visibility, cookie)?;
+        // udev has renamed the node, if it answered: what it left is mended here.
+        if let Some(info) = self.find(to)? {
+            node::ensure(to, info.device).map_err(|error| self.node_error(to, "make", &error))?;
+        }
+        node::forget(name).map_err(|error| self.node_error(name, "remove", &error))
+    }
+
     fn remove(&self, name: &Name, removal: Removal) -> Result<Removed, Error> {
         let flags = match removal {
             Removal::Now => DmFlags::empty(),
             Removal::Deferred => DmFlags::DM_DEFERRED_REMOVE,
         };
-        if self.try_remove(name, flags.bits())?.contains(DmFlags::DM_DEFERRED_REMOVE) {
+        if self.try_remove(name, flags)?.contains(DmFlags::DM_DEFERRED_REMOVE) {
             return Ok(Removed::WhenClosed);
         }
         node::forget(name).map_err(|error| self.node_error(name, "remove", &error))?;
@@ -355,8 +345,7 @@ impl DeviceMapper for Kernel {
     fn message(&self, pool: &Name, message: &PoolMessage) -> Result<(), Error> {
         let device = || format!("'{message}' to {pool}");
         self.dm
-            .target_msg(&id(pool, Operation::Message)?, None, &message.to_string())
-            .map(drop)
+            .message(&id(pool, Operation::Message)?, &message.to_string())
             .map_err(|error| told(Operation::Message, &device())(error))
     }
 
@@ -368,6 +357,16 @@ impl DeviceMapper for Kernel {
     fn thin_status(&self, device: &Name) -> Result<ThinStatus, Error> {
         let line = self.status_line(device, "thin")?;
         line.parse().map_err(|source| Error::Status { device: device.clone(), source })
+    }
+
+    fn abandoned_cookies(&self) -> std::io::Result<Cookies> {
+        let list = match std::fs::read_to_string(SEMAPHORES) {
+            // A kernel without semaphores has none left behind.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Cookies::default()),
+            list => Semaphore::list(&list?),
+        };
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+        Ok(Cookies::among(&list, now.map_or(0, |since| since.as_secs()), udev::cookie_waiters)?)
     }
 
     fn table(&self, name: &Name) -> Result<Option<Table>, Error> {

@@ -4,30 +4,38 @@
 //! one; [`Twin`] models it in memory, so that the verbs above can be tested by any user on any machine. A test
 //! on a real kernel holds the two to the same results.
 
+mod cookies;
 mod error;
 mod guard;
+mod ioctl;
 mod kernel;
 mod library;
 mod message;
+mod metadata_snapshot;
 mod name;
 mod node;
+mod semaphore;
 mod status;
 mod superblock;
 mod table;
 mod twin;
 mod udev;
 
+pub use cookies::{Cookie, Cookies};
 pub use error::{Error, Operation};
 pub use guard::Suspended;
 pub use kernel::Kernel;
 pub use message::PoolMessage;
+pub use metadata_snapshot::MetadataSnapshot;
 pub use name::{Name, NameError, Uuid};
 pub use node::DeviceNumber;
+pub use semaphore::{SEMAPHORES, Semaphore};
 pub use status::{Blocks, Mode, NoSpacePolicy, PoolStatus, PoolUsage, StatusError, ThinStatus, ThinUsage};
+pub(crate) use superblock::checksum;
 pub use superblock::{SUPERBLOCK_SIZE, Superblock, SuperblockError};
 pub use table::{Feature, Linear, Table, TableError, Thin, ThinPool};
-pub use twin::{Disk, Injection, IoError, TornSnapshot, Twin};
-pub use udev::{UdevSync, cookie_waiters, is_cookie};
+pub use twin::{Disk, Injection, IoError, Mapping as TwinMapping, TornSnapshot, Twin, Volume as TwinVolume};
+pub use udev::{UdevSync, cookie_waiters};
 
 /// What this project needs of device-mapper. Every wait inside is bounded.
 pub trait DeviceMapper: Send + Sync {
@@ -43,11 +51,15 @@ pub trait DeviceMapper: Send + Sync {
     /// What the kernel knows of the device, or `None` if there is none of this name.
     fn find(&self, name: &Name) -> Result<Option<Info>, Error>;
 
+    /// The same by the device's uuid, whatever it is called.
+    fn find_uuid(&self, uuid: &Uuid) -> Result<Option<Info>, Error>;
+
     /// Makes a device and its node: create, load, resume, with udev's work awaited. A failure half-way leaves no
     /// device.
     fn create(&self, device: &NewDevice<'_>) -> Result<Info, Error>;
 
-    /// Gives a live device another table: load, suspend, resume. The device is live again also when this fails.
+    /// Gives a live device another table: load, and resume, which suspends the device itself for the swap. So no kill in
+    /// between leaves it suspended. The device is live again also when this fails.
     fn reload(&self, name: &Name, table: &Table, visibility: Visibility) -> Result<(), Error>;
 
     /// Stops the device's I/O, with what it holds flushed and a file system on it frozen. Use [`Suspended`],
@@ -61,6 +73,9 @@ pub trait DeviceMapper: Send + Sync {
     /// lets its I/O go on, makes its node.
     fn keep(&self, info: &Info, visibility: Visibility) -> Result<(), Error>;
 
+    /// Gives a device another name, and its node, also while it is in use: whoever has it open or mounted keeps it.
+    fn rename(&self, name: &Name, to: &Name, visibility: Visibility) -> Result<(), Error>;
+
     /// Takes a device away, and its node.
     fn remove(&self, name: &Name, removal: Removal) -> Result<Removed, Error>;
 
@@ -73,6 +88,11 @@ pub trait DeviceMapper: Send + Sync {
 
     /// A thin device's status, read without a flush.
     fn thin_status(&self, device: &Name) -> Result<ThinStatus, Error>;
+
+    /// Semaphores on which udev was waited for, and no longer is, or in vain.
+    fn abandoned_cookies(&self) -> std::io::Result<Cookies> {
+        Ok(Cookies::default())
+    }
 
     /// The live table of a device, or `None` if it has none or one of a target this project doesn't use.
     fn table(&self, name: &Name) -> Result<Option<Table>, Error>;

@@ -107,6 +107,13 @@ impl Uuid {
         format!("{}{}-", Self::PREFIX, pool.simple())
     }
 
+    /// The pool that a device of ours belongs to, by the device's uuid.
+    #[must_use]
+    pub fn pool_of(uuid: &str) -> Option<uuid::Uuid> {
+        let (pool, _) = uuid.strip_prefix(Self::PREFIX)?.split_once('-')?;
+        pool.parse().ok()
+    }
+
     /// The uuid of a device that another program made.
     #[must_use]
     pub fn of_somebody_else(uuid: &str) -> Self {
@@ -150,5 +157,7 @@ mod tests {
         // DM_UUID_LEN is 129 with the final NUL.
         assert!(Uuid::of_device(&pool, DeviceId::MAX).as_str().len() < 129);
         assert!(Uuid::of_pool(&pool).as_str().starts_with(&Uuid::prefix_of(&pool)));
+        assert_eq!(Uuid::pool_of(Uuid::of_pool(&pool).as_str()), Some(pool));
+        assert_eq!(Uuid::pool_of("LVM-abc-def"), None);
     }
 }

@@ -2,12 +2,13 @@
 
 use std::fmt;
 use std::io;
-use std::os::unix::fs::{FileTypeExt, MetadataExt, symlink};
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use super::name::Name;
 use super::table::TableError;
+use crate::files;
 
 /// The major and minor number of a block device. Tables and the kernel's answers name devices by it, since a
 /// path can point elsewhere by the time it is opened.
@@ -79,18 +80,19 @@ pub(super) fn ensure(name: &Name, device: DeviceNumber) -> io::Result<bool> {
     forget(name)?;
     let kernel_node = device.kernel_node();
     if matches!(DeviceNumber::of(&kernel_node), Ok(found) if found == device) {
-        symlink(Path::new("..").join(kernel_node.strip_prefix("/dev").unwrap_or(&kernel_node)), &path)?;
+        let to = Path::new("..").join(kernel_node.strip_prefix("/dev").unwrap_or(&kernel_node));
+        files::link(&to, &path)?;
     } else {
         // No devtmpfs (a container, an old initramfs): a node of our own, as libdevmapper would make it.
         let mode = nix::sys::stat::Mode::from_bits_truncate(0o600);
-        nix::sys::stat::mknod(&path, nix::sys::stat::SFlag::S_IFBLK, mode, device.to_dev())?;
+        files::make_node(&path, mode, device.to_dev())?;
     }
     Ok(true)
 }
 
 /// Removes what is left of /dev/mapper/NAME, if anything. `Ok` as well when there was nothing.
 pub(super) fn forget(name: &Name) -> io::Result<()> {
-    match std::fs::remove_file(name.path()) {
+    match files::remove(&name.path()) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),
     }

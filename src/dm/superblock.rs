@@ -8,7 +8,8 @@ use std::io::{self, Read};
 
 use thiserror::Error;
 
-use crate::units::{BlockSize, MetaBlocks, Sectors, TransactionId};
+use super::Blocks;
+use crate::units::{BlockSize, DataBlocks, MetaBlocks, Sectors, TransactionId};
 
 /// Bytes of the superblock: one metadata block.
 pub const SUPERBLOCK_SIZE: usize = 4096;
@@ -32,6 +33,14 @@ pub struct Superblock {
     pub needs_check: bool,
     /// How many blocks of metadata are in use.
     pub metadata_used: MetaBlocks,
+    /// Used and total blocks of data. Nothing in the superblock of a metadata snapshot, which has no space maps.
+    pub data: Blocks<DataBlocks>,
+    /// Where the superblock of a metadata snapshot is, if one is held.
+    pub held_root: Option<MetaBlocks>,
+    /// Where the tree of all devices' mappings begins.
+    pub mapping_root: MetaBlocks,
+    /// Where the tree of what is known of each device begins.
+    pub details_root: MetaBlocks,
 }
 
 /// What is wrong with a superblock.
@@ -61,6 +70,14 @@ pub enum SuperblockError {
         /// What its content gives.
         computed: u32,
     },
+    /// Right in itself, and in the wrong place.
+    #[error("the block says that it is block {found} of the metadata, and is block {expected}")]
+    Location {
+        /// Where it is.
+        expected: u64,
+        /// Where it says that it is.
+        found: u64,
+    },
     /// Of a layout that no kernel made.
     #[error("the metadata says that its blocks have {0} sectors, which no kernel makes")]
     BlockSize(u32),
@@ -71,12 +88,19 @@ impl Superblock {
     pub fn read(mut metadata: impl Read) -> Result<Self, SuperblockError> {
         let mut block = [0; SUPERBLOCK_SIZE];
         metadata.read_exact(&mut block)?;
-        Self::parse(&block)
+        Self::parse(&block, MetaBlocks(0))
     }
 
-    /// The block as the kernel would write it, without the trees' roots.
-    pub(in crate::dm) fn encode(&self) -> [u8; SUPERBLOCK_SIZE] {
+    /// The block as the kernel would write it to a place, without the space maps' trees.
+    pub(crate) fn encode(&self, location: MetaBlocks) -> [u8; SUPERBLOCK_SIZE] {
         let mut block = [0; SUPERBLOCK_SIZE];
+        let mut put = |at: usize, value: u64| block[at..at + 8].copy_from_slice(&value.to_le_bytes());
+        put(8, location.0);
+        put(56, self.held_root.unwrap_or_default().0);
+        put(64, self.data.total.0);
+        put(72, self.data.used.0);
+        put(320, self.mapping_root.0);
+        put(328, self.details_root.0);
         block[4] = self.needs_check.into();
         block[32..40].copy_from_slice(&MAGIC.to_le_bytes());
         block[44..48].copy_from_slice(&self.time.to_le_bytes());
@@ -84,12 +108,16 @@ impl Superblock {
         block[200..208].copy_from_slice(&self.metadata_used.0.to_le_bytes());
         let sectors = self.block_size.sectors().0.to_le_bytes();
         block[336..340].copy_from_slice(&sectors[..4]);
-        let sum = checksum(&block[4..]);
+        let sum = checksum(&block[4..], CHECKSUM_XOR);
         block[..4].copy_from_slice(&sum.to_le_bytes());
         block
     }
 
-    fn parse(block: &[u8; SUPERBLOCK_SIZE]) -> Result<Self, SuperblockError> {
+    /// Makes sure that this is a superblock and belongs where it was read, and reads it.
+    pub(crate) fn parse(
+        block: &[u8; SUPERBLOCK_SIZE],
+        location: MetaBlocks,
+    ) -> Result<Self, SuperblockError> {
         if block.iter().all(|byte| *byte == 0) {
             return Err(SuperblockError::Empty);
         }
@@ -97,9 +125,13 @@ impl Superblock {
         if magic != MAGIC {
             return Err(SuperblockError::Magic { found: magic });
         }
-        let (found, computed) = (le32(block, 0), checksum(&block[4..]));
+        let (found, computed) = (le32(block, 0), checksum(&block[4..], CHECKSUM_XOR));
         if found != computed {
             return Err(SuperblockError::Checksum { found, computed });
+        }
+        let (expected, found) = (location.0, le64(block, 8));
+        if found != expected {
+            return Err(SuperblockError::Location { expected, found });
         }
         let sectors = le32(block, 336);
         let block_size = Sectors(sectors.into()).bytes().try_into();
@@ -108,16 +140,20 @@ impl Superblock {
             block_size: block_size.map_err(|_| SuperblockError::BlockSize(sectors))?,
             time: le32(block, 44),
             needs_check: le32(block, 4) & 1 != 0,
-            // The second number of `struct disk_sm_root`, in the root of the metadata's space map.
+            // The first two numbers of `struct disk_sm_root`, in the roots of the space maps.
             metadata_used: MetaBlocks(le64(block, 200)),
+            data: Blocks { used: DataBlocks(le64(block, 72)), total: DataBlocks(le64(block, 64)) },
+            held_root: Some(MetaBlocks(le64(block, 56))).filter(|root| *root != MetaBlocks(0)),
+            mapping_root: MetaBlocks(le64(block, 320)),
+            details_root: MetaBlocks(le64(block, 328)),
         })
     }
 }
 
 /// The kernel's `dm_bm_checksum`: CRC-32C from all ones, without the final inversion that the usual definition
 /// has, and an xor for the kind of block.
-fn checksum(content: &[u8]) -> u32 {
-    !crc32c::crc32c(content) ^ CHECKSUM_XOR
+pub(crate) fn checksum(content: &[u8], xor: u32) -> u32 {
+    !crc32c::crc32c(content) ^ xor
 }
 
 fn le32(block: &[u8; SUPERBLOCK_SIZE], at: usize) -> u32 {
@@ -143,7 +179,7 @@ pub(crate) mod tests {
         block[44..48].copy_from_slice(&7_u32.to_le_bytes());
         block[48..56].copy_from_slice(&transaction_id.to_le_bytes());
         block[336..340].copy_from_slice(&block_sectors.to_le_bytes());
-        let sum = checksum(&block[4..]);
+        let sum = checksum(&block[4..], CHECKSUM_XOR);
         block[..4].copy_from_slice(&sum.to_le_bytes());
         block
     }
@@ -168,6 +204,16 @@ pub(crate) mod tests {
             block[byte] ^= 1;
             assert!(Superblock::read(&block[..]).is_err(), "byte {byte}");
         }
+    }
+
+    #[test]
+    fn a_superblock_in_another_blocks_place_is_not_believed() {
+        let block = Superblock::read(&superblock(12, 128)[..]).expect("good").encode(MetaBlocks(7));
+        assert!(Superblock::parse(&block, MetaBlocks(7)).is_ok());
+        assert!(matches!(
+            Superblock::read(&block[..]),
+            Err(SuperblockError::Location { expected: 0, found: 7 })
+        ));
     }
 
     #[test]

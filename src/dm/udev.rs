@@ -17,8 +17,9 @@ use devicemapper_sys::{
 };
 use nix::errno::Errno;
 use nix::libc;
+use steps::around;
 
-use super::Visibility;
+use super::{Visibility, semaphore};
 
 /// How well changes can be synchronised with udev on this host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -100,18 +101,23 @@ impl Cookie {
         const ATTEMPTS: u32 = 16;
         for _ in 0..ATTEMPTS {
             let base = random_base();
-            match make_semaphore(DM_COOKIE_MAGIC << DM_UDEV_FLAGS_SHIFT | base) {
-                Ok(semaphore) => {
-                    let cookie = Self { semaphore, base };
-                    cookie.set(2)?;
-                    return Ok(cookie);
-                }
+            match around(format_args!("make a semaphore"), || Self::with_base(base)) {
+                Ok(cookie) => return Ok(cookie),
                 // Somebody else drew the same 16 bits: draw again.
                 Err(Errno::EEXIST) => {}
                 Err(errno) => return Err(errno),
             }
         }
         Err(Errno::EEXIST)
+    }
+
+    fn with_base(base: u32) -> Result<Self, Errno> {
+        let semaphore = make_semaphore(DM_COOKIE_MAGIC << DM_UDEV_FLAGS_SHIFT | base)?;
+        let cookie = Self { semaphore, base };
+        // Our signature: see `semaphore`.
+        cookie.set(semaphore::MAKERS, 1)?;
+        cookie.set(0, 2)?;
+        Ok(cookie)
     }
 
     /// What goes into the ioctl's `event_nr`.
@@ -131,9 +137,9 @@ impl Cookie {
         }
     }
 
-    fn set(&self, value: i32) -> Result<(), Errno> {
+    fn set(&self, number: libc::c_int, value: i32) -> Result<(), Errno> {
         // SAFETY: SETVAL reads the union's `val`, which is what is set.
-        Errno::result(unsafe { libc::semctl(self.semaphore, 0, SETVAL, semun { val: value }) }).map(drop)
+        Errno::result(unsafe { libc::semctl(self.semaphore, number, SETVAL, semun { val: value }) }).map(drop)
     }
 
     /// One semaphore operation with a deadline; a signal in between only costs a retry with the same timeout.
@@ -170,9 +176,7 @@ pub fn cookie_waiters(semaphore: i32) -> Result<u32, Errno> {
 
 impl Drop for Cookie {
     fn drop(&mut self) {
-        // SAFETY: IPC_RMID takes no argument. A semaphore that is gone already (`dmsetup udevcomplete_all`) is as
-        // good as removed, so the result doesn't matter.
-        unsafe { libc::semctl(self.semaphore, 0, libc::IPC_RMID) };
+        semaphore::remove(self.semaphore);
     }
 }
 
@@ -187,8 +191,9 @@ unsafe extern "C" {
 }
 
 fn make_semaphore(key: u32) -> Result<libc::c_int, Errno> {
+    let (key, flags) = (key.cast_signed(), 0o600 | libc::IPC_CREAT | libc::IPC_EXCL);
     // SAFETY: semget takes plain integers. The key's bits matter, not its sign.
-    Errno::result(unsafe { libc::semget(key.cast_signed(), 1, 0o600 | libc::IPC_CREAT | libc::IPC_EXCL) })
+    Errno::result(unsafe { libc::semget(key, semaphore::OURS, flags) })
 }
 
 /// A random number of 16 bits that is not zero, which means "no cookie".

@@ -2,20 +2,11 @@
 
 use std::io;
 
-use nix::errno::Errno;
-
 use super::{Finding, Machine};
-use crate::dm;
+use crate::dm::{self, Cookie, Cookies, Semaphore};
 
-/// The kernel's list of semaphores: proc(5).
-const SEMAPHORES: &str = "/proc/sysvipc/sem";
 /// Its limits, the fourth being how many sets of semaphores there may be.
 const LIMITS: &str = "/proc/sys/kernel/sem";
-/// Between making a cookie and waiting on it a command makes one ioctl; by then it has long been made.
-const YOUNG: u64 = 10;
-/// udev answers in milliseconds. Who waits for so long waits in vain.
-const TOO_LONG: u64 = 60;
-
 /// Whether a semaphore more can be made.
 pub(super) fn room(machine: &Machine) -> Vec<Finding> {
     let (used, most) = match (list(machine), limit(machine)) {
@@ -43,20 +34,11 @@ pub(super) fn room(machine: &Machine) -> Vec<Finding> {
 /// Cookies on which nobody waits, and those on which somebody waits in vain.
 pub(super) fn abandoned(machine: &Machine) -> Vec<Finding> {
     // What can't be listed was told by `room`.
-    let mut cookies = list(machine).unwrap_or_default();
-    cookies.retain(|semaphore| dm::is_cookie(semaphore.key));
-    let (mut left, mut stuck) = (Vec::new(), Vec::new());
-    for cookie in cookies {
-        let age = machine.now.saturating_sub(cookie.changed);
-        match (machine.waiters)(cookie.id) {
-            // It went while we looked.
-            Err(Errno::EINVAL | Errno::EIDRM) => {}
-            Err(errno) => return vec![Finding::unseen("cookies", errno)],
-            Ok(0) if age >= YOUNG => left.push((cookie, age)),
-            Ok(1..) if age >= TOO_LONG => stuck.push((cookie, age)),
-            Ok(_) => {}
-        }
-    }
+    let semaphores = list(machine).unwrap_or_default();
+    let Cookies { left, stuck } = match Cookies::among(&semaphores, machine.now, machine.waiters) {
+        Ok(cookies) => cookies,
+        Err(errno) => return vec![Finding::unseen("cookies", errno)],
+    };
     let mut findings = Vec::new();
     if !left.is_empty() {
         findings.push(Finding::warning(
@@ -76,27 +58,8 @@ pub(super) fn abandoned(machine: &Machine) -> Vec<Finding> {
     findings
 }
 
-/// A set of semaphores.
-#[derive(Debug, Clone, Copy)]
-struct Semaphore {
-    key: u32,
-    id: i32,
-    changed: u64,
-}
-
 fn list(machine: &Machine) -> io::Result<Vec<Semaphore>> {
-    Ok(machine.read(SEMAPHORES)?.lines().skip(1).filter_map(semaphore).collect())
-}
-
-/// A line of "key semid perms nsems uid gid cuid cgid otime ctime".
-fn semaphore(line: &str) -> Option<Semaphore> {
-    let words: Vec<&str> = line.split_whitespace().collect();
-    let key: i32 = words.first()?.parse().ok()?;
-    Some(Semaphore {
-        key: key.cast_unsigned(),
-        id: words.get(1)?.parse().ok()?,
-        changed: words.get(9)?.parse().ok()?,
-    })
+    Ok(Semaphore::list(&machine.read(dm::SEMAPHORES)?))
 }
 
 fn limit(machine: &Machine) -> io::Result<usize> {
@@ -105,14 +68,13 @@ fn limit(machine: &Machine) -> io::Result<usize> {
     most.ok_or_else(|| io::Error::other(format!("{LIMITS} is '{}'", text.trim_end())))
 }
 
-fn told(cookies: &[(Semaphore, u64)]) -> String {
-    let told = |(cookie, age): &(Semaphore, u64)| format!("{:#010x} ({age} s old)", cookie.key);
-    cookies.iter().map(told).collect::<Vec<_>>().join(", ")
+fn told(cookies: &[Cookie]) -> String {
+    cookies.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
+    use nix::errno::Errno;
 
     use super::super::testing::{Bench, levels};
     use super::*;
@@ -166,13 +128,6 @@ mod tests {
             let bench =
                 Bench::new().with("proc/sys/kernel/sem", &format!("32000\t1024000000\t500\t{most}\n"));
             assert_eq!(levels(&room(&machine(&bench, 0))), [level]);
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn no_list_of_semaphores_makes_the_reader_panic(text in ".*|( *-?[0-9]{1,12}){0,12}\n") {
-            let _ = semaphore(&text);
         }
     }
 }

@@ -2,16 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use ::lvm::{Lv, LvHealth};
+use ::lvm::{Lv, LvHealth, Tag};
 
 use super::machine::ask;
-use super::{Finding, Machine};
-use crate::backing::Backing;
+use super::{Finding, Machine, left_volumes};
 use crate::backing::block::Identity;
 use crate::catalog::{Catalog, CatalogError};
 
-/// How the tags of our volumes begin.
-const OUR_TAGS: &str = "thinpool.";
+/// The tag of what LVM made for a pool, before that pool's uuid.
+const OUR_TAG: &str = "thinpool.pool=";
 
 /// What is asked of `lvm.conf`: lvm.conf(5).
 const DEVICES_FILE: &str = "use_devicesfile";
@@ -40,13 +39,17 @@ pub(super) fn all(machine: &Machine) -> Vec<Finding> {
         Err(error) => return vec![machine.refused("LVM's configuration", &error)],
     };
     let mut findings = vec![guests(machine, &config)];
-    let members = members(machine).unwrap_or_else(|error| {
-        findings.push(machine.refused("what pools lie on", &error.to_string()));
-        Vec::new()
-    });
-    match (machine.volumes)() {
-        Ok(volumes) => {
-            let ours = volumes.iter().filter(|volume| is_ours(volume, &members));
+    let known = match Known::of(machine) {
+        Ok(known) => known,
+        Err(error) => {
+            findings.push(machine.refused("what pools lie on", &error.to_string()));
+            return findings;
+        }
+    };
+    match (machine.volumes)().and_then(|volumes| Ok((volumes, (machine.groups)()?))) {
+        Ok((volumes, groups)) => {
+            findings.extend(left_volumes::all(&machine.pools.root, &known, &groups, &volumes));
+            let ours = volumes.iter().filter(|volume| known.has(volume));
             findings.extend(ours.map(|volume| of_volume(volume, &config)));
         }
         Err(error) => findings.push(machine.refused("LVM's volumes", &error.to_string())),
@@ -54,24 +57,38 @@ pub(super) fn all(machine: &Machine) -> Vec<Finding> {
     findings
 }
 
-/// The block devices that pools lie on.
-fn members(machine: &Machine) -> Result<Vec<Identity>, CatalogError> {
-    let mut members = Vec::new();
-    for name in machine.pool_names().unwrap_or_default() {
-        let Some(catalog) = Catalog::open(&machine.pools.root.join(name).join("catalog.db"))? else {
-            continue;
-        };
-        let backing = catalog.pool()?.map(|record| record.backing);
-        members.extend(backing.iter().flat_map(Backing::members).map(|(_, member)| member.identity.clone()));
-    }
-    Ok(members)
+/// The pools that there are, however far their lives have come.
+#[derive(Default)]
+pub(super) struct Known {
+    /// Their uuids.
+    pub(super) pools: Vec<uuid::Uuid>,
+    /// The block devices that they lie on.
+    pub(super) members: Vec<Identity>,
 }
 
-/// Made for a pool, or given to one.
-fn is_ours(volume: &Lv, members: &[Identity]) -> bool {
-    let uuid = format!("{}{}", volume.vg_uuid, volume.uuid).replace('-', "");
-    volume.tags.iter().any(|tag| tag.as_str().starts_with(OUR_TAGS))
-        || members.contains(&Identity::DmUuid(format!("LVM-{uuid}")))
+impl Known {
+    fn of(machine: &Machine) -> Result<Self, CatalogError> {
+        let mut known = Self::default();
+        for name in machine.pool_names().unwrap_or_default() {
+            let catalog = Catalog::open(&machine.pools.root.join(name).join("catalog.db"))?;
+            let Some(record) = catalog.map(|catalog| catalog.pool()).transpose()?.flatten() else { continue };
+            known.members.extend(record.backing.members().map(|(_, member)| member.identity.clone()));
+            known.pools.push(record.uuid);
+        }
+        Ok(known)
+    }
+
+    /// Whether the volume was made for one of them, or given to one.
+    fn has(&self, volume: &Lv) -> bool {
+        let uuid = format!("{}{}", volume.vg_uuid, volume.uuid).replace('-', "");
+        owner(&volume.tags).is_some_and(|pool| self.pools.contains(&pool))
+            || self.members.contains(&Identity::DmUuid(format!("LVM-{uuid}")))
+    }
+}
+
+/// The pool that LVM made something for, by the tag that we gave it.
+pub(super) fn owner(tags: &[Tag]) -> Option<uuid::Uuid> {
+    tags.iter().find_map(|tag| tag.as_str().strip_prefix(OUR_TAG)?.parse().ok())
 }
 
 /// A container that a virtual machine has for its disk may have a physical volume in it. It is a device of the host's
@@ -175,6 +192,11 @@ mod tests {
     /// What LVM 2.03.16 prints where nothing is configured.
     const DEFAULT: &str = "use_devicesfile=0\nglobal_filter=[\"a|.*|\"]\nfilter=[\"a|.*|\"]\n";
 
+    /// The pool that the volume was made for.
+    fn known() -> Known {
+        Known { pools: owner(&volume().tags).into_iter().collect(), members: Vec::new() }
+    }
+
     fn volume() -> Lv {
         Lv {
             uuid: "aaaaaa-bbbb-cccc-dddd-eeee-ffff-gggggg".parse().unwrap(),
@@ -188,7 +210,7 @@ mod tests {
             skip_activation: false,
             autoactivation: Some(true),
             health: LvHealth::Good,
-            tags: vec!["thinpool.pool=ci".parse().unwrap()],
+            tags: vec!["thinpool.pool=00000000000000000000000000000007".parse().unwrap()],
         }
     }
 
@@ -212,7 +234,7 @@ mod tests {
             ("volume_list=\"other\"", Level::Warning),
             ("volume_list=[\"other\",\"direct-lvm\"]", Level::Ok),
             ("auto_activation_volume_list=\"direct-lvm/data\"", Level::Ok),
-            ("auto_activation_volume_list=\"@thinpool.pool=ci\"", Level::Ok),
+            ("auto_activation_volume_list=\"@thinpool.pool=00000000000000000000000000000007\"", Level::Ok),
             ("auto_activation_volume_list=\"@*\"", Level::Ok),
         ] {
             assert_eq!(level(&volume(), list), expected, "{list}");
@@ -235,21 +257,27 @@ mod tests {
 
     #[test]
     fn only_volumes_that_are_ours_are_judged() {
-        let bench = Bench::new().with_program("lvm", &format!("printf '%s' '{DEFAULT}'"));
-        let mut machine = bench.machine();
-        machine.volumes = || {
-            let foreign = Lv { tags: Vec::new(), autoactivation: Some(false), ..volume() };
-            Ok(vec![foreign, Lv { autoactivation: Some(false), ..volume() }])
-        };
-        assert_eq!(levels(&all(&machine)), [Level::Note, Level::Warning]);
+        let foreign = Lv { tags: Vec::new(), ..volume() };
+        assert!(known().has(&volume()));
+        assert!(!known().has(&foreign));
+        assert!(!Known::default().has(&volume()), "one of a pool that isn't there");
     }
 
     #[test]
     fn a_volume_that_was_given_to_a_pool_is_known_by_its_uuid() {
         let given = Lv { tags: Vec::new(), ..volume() };
         let uuid = "LVM-aaaaaabbbbccccddddeeeeffffhhhhhhaaaaaabbbbccccddddeeeeffffgggggg";
-        assert!(is_ours(&given, &[Identity::DmUuid(uuid.to_owned())]));
-        assert!(!is_ours(&given, &[Identity::Serial(uuid.to_owned())]));
+        let lies_on = |member: Identity| Known { members: vec![member], ..Known::default() };
+        assert!(lies_on(Identity::DmUuid(uuid.to_owned())).has(&given));
+        assert!(!lies_on(Identity::Serial(uuid.to_owned())).has(&given));
+    }
+
+    #[test]
+    fn what_lvm_made_for_a_pool_that_isnt_there_is_told_of() {
+        let bench = Bench::new().with_program("lvm", &format!("printf '%s' '{DEFAULT}'"));
+        let mut machine = bench.machine();
+        machine.volumes = || Ok(vec![volume(), Lv { tags: Vec::new(), ..volume() }]);
+        assert_eq!(levels(&all(&machine)), [Level::Note, Level::Warning]);
     }
 
     #[test]

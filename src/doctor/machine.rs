@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use ::lvm::{Lv, Lvm, LvmError};
+use ::lvm::{Lv, Lvm, LvmError, Vg};
 use nix::errno::Errno;
 
 use super::Finding;
@@ -46,6 +46,8 @@ pub struct Machine {
     pub(super) waiters: fn(i32) -> Result<u32, Errno>,
     /// LVM's volumes.
     pub(super) volumes: fn() -> Result<Vec<Lv>, LvmError>,
+    /// LVM's volume groups.
+    pub(super) groups: fn() -> Result<Vec<Vg>, LvmError>,
 }
 
 impl Machine {
@@ -70,6 +72,7 @@ impl Machine {
             root_asks: nix::unistd::geteuid().is_root(),
             waiters: dm::cookie_waiters,
             volumes: || Lvm::find()?.with_time_limit(COMMAND_LIMIT).lvs(),
+            groups: || Lvm::find()?.with_time_limit(COMMAND_LIMIT).vgs(),
         }
     }
 
@@ -152,6 +155,7 @@ impl Machine {
             root_asks: true,
             waiters: |_| Ok(0),
             volumes: || Ok(Vec::new()),
+            groups: || Ok(Vec::new()),
         }
     }
 }

@@ -2,6 +2,7 @@
 
 mod cookies;
 mod kernel;
+mod left_volumes;
 mod loop_files;
 mod lvm;
 mod machine;
@@ -115,7 +116,7 @@ pub const CHECKS: [Check; 10] = [
     },
     Check {
         name: "lvm",
-        about: "whether LVM activates our volumes, and leaves those in containers alone",
+        about: "whether LVM activates our volumes, has none of pools that are gone, and leaves those in containers alone",
         look: lvm::all,
     },
     Check {

@@ -59,10 +59,10 @@ mod calls {
 /// Grows the file system mounted at `root` to this size. One that is that large already is left alone.
 pub(super) fn grow(kind: FileSystem, root: &Path, size: Bytes) -> Result<(), Errno> {
     let root = File::open(root).map_err(|error| errno(&error))?;
-    match kind {
+    steps::around(format_args!("grow the file system to {size}"), || match kind {
         FileSystem::Ext4 => grow_ext4(&root, size),
         FileSystem::Xfs => grow_xfs(&root, size),
-    }
+    })
 }
 
 fn grow_ext4(root: &File, size: Bytes) -> Result<(), Errno> {
@@ -87,10 +87,12 @@ fn grow_xfs(root: &File, size: Bytes) -> Result<(), Errno> {
 
 /// Discards every block of a device.
 pub(super) fn discard(device: &Path, size: Bytes) -> io::Result<()> {
-    let device = OpenOptions::new().write(true).open(device)?;
+    let opened = OpenOptions::new().write(true).open(device)?;
     let range = [0, size.0];
-    // SAFETY: BLKDISCARD reads a start and a length, two u64, during the call.
-    unsafe { calls::discard(device.as_raw_fd(), &raw const range) }?;
+    steps::around(format_args!("discard the blocks of {}", device.display()), || {
+        // SAFETY: BLKDISCARD reads a start and a length, two u64, during the call.
+        unsafe { calls::discard(opened.as_raw_fd(), &raw const range) }
+    })?;
     Ok(())
 }
 

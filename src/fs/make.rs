@@ -38,14 +38,17 @@ fn own_arguments(kind: FileSystem) -> &'static [&'static [&'static str]] {
     }
 }
 
+#[allow(clippy::disallowed_methods, reason = "this is the step")]
 fn run(command: &mut Command) -> Result<(), FsError> {
     let told = format!("{command:?}").replace('"', "");
     let tool = PathBuf::from(command.get_program());
-    let output = command
-        .env("LC_ALL", "C")
-        .stdin(Stdio::null())
-        .output()
-        .map_err(|source| FsError::Run { tool, source })?;
+    command.env("LC_ALL", "C").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let ended = steps::around(format_args!("run {told}"), || {
+        let started = command.spawn()?;
+        steps::during(format_args!("run {told}"));
+        started.wait_with_output()
+    });
+    let output = ended.map_err(|source| FsError::Run { tool, source })?;
     if output.status.success() {
         return Ok(());
     }
@@ -77,6 +80,10 @@ fn find_tool(kind: FileSystem) -> Result<PathBuf, FsError> {
 }
 
 /// Whether the kernel has the file system, loading its module if it must.
+#[allow(
+    clippy::disallowed_methods,
+    reason = "a module that is loaded is nothing that a crash could leave half done"
+)]
 fn kernel_has(kind: FileSystem) -> bool {
     let listed = || {
         let list = std::fs::read_to_string("/proc/filesystems").unwrap_or_default();

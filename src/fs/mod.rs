@@ -1,27 +1,54 @@
 //! File systems on thin devices: make, mount, grow, unmount.
 
 mod grow;
+mod identify;
 mod kind;
 mod make;
 mod mount;
 mod mounts;
+mod namespaces;
 mod options;
+mod processes;
+mod shield;
 mod trim;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
+use std::time::Duration;
 
 use nix::errno::Errno;
+use nix::mount::{MntFlags, umount2};
 use thiserror::Error;
 
+pub use identify::Identified;
 pub use kind::FileSystem;
 pub use mount::Detached;
 pub(crate) use mounts::unescape;
-pub use mounts::{Mount, MountTableError, mounts_of};
+pub use mounts::{Mount, MountTableError, all_mounts, mounts_of};
+pub use namespaces::Elsewhere;
 pub use options::{MountOptions, OptionError};
+pub use processes::{Process, Use, User};
 
 use crate::dm::DeviceNumber;
 use crate::units::Bytes;
+
+/// How long processes are looked for that use a device. It is for people, who are told what was found by then.
+const PATIENCE_WITH_PROC: Duration = Duration::from_secs(5);
+
+/// A mount to be made.
+#[derive(Debug, Clone, Copy)]
+pub struct NewMount<'a> {
+    /// What is on the device.
+    pub kind: FileSystem,
+    /// The device.
+    pub device: &'a Path,
+    /// The directory.
+    pub at: &'a Path,
+    /// How.
+    pub options: &'a MountOptions,
+    /// Whose it is: what keeps it from other namespaces is known again by this.
+    pub whose: &'a str,
+}
 
 /// What the pool's verbs need of file systems: the system's, or a test's.
 pub trait FileSystems: Send + Sync {
@@ -31,17 +58,33 @@ pub trait FileSystems: Send + Sync {
     /// Makes a file system on an empty device, with these arguments for mkfs added to ours.
     fn make(&self, kind: FileSystem, device: &Path, arguments: &[String]) -> Result<(), FsError>;
 
-    /// Mounts a device at a directory.
-    fn mount(
-        &self,
-        kind: FileSystem,
-        device: &Path,
-        at: &Path,
-        options: &MountOptions,
-    ) -> Result<(), FsError>;
+    /// Mounts a device at a directory. No other namespace gets the mount, unless its options say so.
+    fn mount(&self, mount: &NewMount<'_>) -> Result<(), FsError>;
 
-    /// Takes a mount away.
-    fn unmount(&self, at: &Path) -> Result<(), FsError>;
+    /// Takes a mount away, and what kept it from other namespaces. One that something else lies on is refused.
+    fn unmount(&self, mount: &Mount, whose: &str) -> Result<(), FsError>;
+
+    /// The same, also while it is in use: it is nowhere to be seen any more, and goes when its users are done.
+    fn detach(&self, mount: &Mount, whose: &str) -> Result<(), FsError>;
+
+    /// Puts a mount at another directory. Whoever uses it doesn't notice.
+    fn move_mount(&self, from: &Path, to: &Path, whose: &str) -> Result<(), FsError>;
+
+    /// The mounts of a device in our own namespace, in the order they were made.
+    fn mounts(&self, device: DeviceNumber) -> Result<Vec<Mount>, MountTableError>;
+
+    /// Takes away what was to keep mounts of somebody's from other namespaces, where they never came, or are gone.
+    fn lower_shields(&self, whose: &str) -> Result<(), FsError>;
+
+    /// The mounts of a device in other namespaces.
+    fn mounts_elsewhere(&self, device: DeviceNumber) -> Result<Vec<Elsewhere>, MountTableError>;
+
+    /// Unmounts a device in other namespaces. What is left there is given back.
+    fn unmount_elsewhere(&self, device: DeviceNumber, whose: &str)
+    -> Result<Vec<Elsewhere>, MountTableError>;
+
+    /// The processes that use a device, as far as they can be found in some seconds.
+    fn users(&self, device: DeviceNumber) -> Vec<User>;
 
     /// Mounts a device where only this process can reach it. It is gone with the process, however that ends.
     fn mount_detached(
@@ -51,8 +94,15 @@ pub trait FileSystems: Send + Sync {
         options: &MountOptions,
     ) -> Result<Detached, FsError>;
 
-    /// Grows a file system to fill its device.
-    fn grow(&self, kind: FileSystem, device: &Path, size: Bytes) -> Result<(), FsError>;
+    /// Grows a file system to fill its device, and makes that durable. One that is mounted stays so, wherever that is; how one
+    /// is mounted for it that isn't, the options say.
+    fn grow(
+        &self,
+        kind: FileSystem,
+        device: &Path,
+        size: Bytes,
+        options: &MountOptions,
+    ) -> Result<(), FsError>;
 
     /// Frees every block of a device.
     fn discard(&self, device: &Path, size: Bytes) -> Result<(), FsError>;
@@ -66,6 +116,9 @@ pub trait FileSystems: Send + Sync {
         at: &Path,
         progress: &mut dyn FnMut(Bytes),
     ) -> Result<Option<Bytes>, FsError>;
+
+    /// What file system is on a device, by its superblock alone; `None` if it is none of ours.
+    fn identify(&self, device: &Path) -> Result<Option<Identified>, FsError>;
 }
 
 /// The system's file systems.
@@ -81,20 +134,66 @@ impl FileSystems for SystemFileSystems {
         make::make(kind, device, arguments)
     }
 
-    fn mount(
-        &self,
-        kind: FileSystem,
-        device: &Path,
-        at: &Path,
-        options: &MountOptions,
-    ) -> Result<(), FsError> {
-        Detached::open(kind, device, options)?.attach(at)
+    fn mount(&self, mount: &NewMount<'_>) -> Result<(), FsError> {
+        let detached = Detached::open(mount.kind, mount.device, mount.options)?;
+        if !mount.options.propagates {
+            shield::raise(mount.at, mount.whose)?;
+        }
+        detached.attach(mount.at).inspect_err(|_| {
+            if let Err(error) = shield::lower(mount.at, mount.whose) {
+                tracing::warn!(at = %mount.at.display(), %error, "an empty, read-only tmpfs stays there");
+            }
+        })
     }
 
-    fn unmount(&self, at: &Path) -> Result<(), FsError> {
-        // Never MNT_DETACH: a lazy unmount only hides the mount from us, and its users go on.
-        nix::mount::umount2(at, nix::mount::MntFlags::UMOUNT_NOFOLLOW)
-            .map_err(|errno| FsError::Unmount { at: at.to_owned(), errno })
+    fn unmount(&self, mount: &Mount, whose: &str) -> Result<(), FsError> {
+        refuse_if_covered(mount)?;
+        unmount_top(&mount.at)?;
+        shield::lower(&mount.at, whose)
+    }
+
+    fn detach(&self, mount: &Mount, whose: &str) -> Result<(), FsError> {
+        refuse_if_covered(mount)?;
+        unmount_by(&mount.at, MntFlags::MNT_DETACH)?;
+        shield::lower(&mount.at, whose)
+    }
+
+    fn move_mount(&self, from: &Path, to: &Path, whose: &str) -> Result<(), FsError> {
+        shield::raise(to, whose)?;
+        let moved = steps::around(format_args!("move the mount {}", from.display()), || {
+            rustix::mount::mount_move(from, to)
+        })
+        .map_err(|error| FsError::Move {
+            from: from.to_owned(),
+            to: to.to_owned(),
+            errno: mount::errno(error),
+        });
+        shield::lower(if moved.is_ok() { from } else { to }, whose)?;
+        moved
+    }
+
+    fn mounts(&self, device: DeviceNumber) -> Result<Vec<Mount>, MountTableError> {
+        mounts_of(device)
+    }
+
+    fn lower_shields(&self, whose: &str) -> Result<(), FsError> {
+        shield::lower_all(whose)
+    }
+
+    fn mounts_elsewhere(&self, device: DeviceNumber) -> Result<Vec<Elsewhere>, MountTableError> {
+        namespaces::mounts_elsewhere(device)
+    }
+
+    fn unmount_elsewhere(
+        &self,
+        device: DeviceNumber,
+        whose: &str,
+    ) -> Result<Vec<Elsewhere>, MountTableError> {
+        namespaces::unmount_elsewhere(device, whose)
+    }
+
+    fn users(&self, device: DeviceNumber) -> Vec<User> {
+        processes::users_of(device, PATIENCE_WITH_PROC)
     }
 
     fn mount_detached(
@@ -106,8 +205,15 @@ impl FileSystems for SystemFileSystems {
         Detached::open(kind, device, options)
     }
 
-    fn grow(&self, kind: FileSystem, device: &Path, size: Bytes) -> Result<(), FsError> {
-        let mounted = self.mount_detached(kind, device, &MountOptions::disposable())?;
+    fn grow(
+        &self,
+        kind: FileSystem,
+        device: &Path,
+        size: Bytes,
+        options: &MountOptions,
+    ) -> Result<(), FsError> {
+        // Of a file system that is mounted already this is one more mount, in whatever namespace the others are.
+        let mounted = self.mount_detached(kind, device, options)?;
         grow::grow(kind, mounted.root(), size).map_err(|errno| FsError::Grow {
             device: device.to_owned(),
             kind,
@@ -130,6 +236,32 @@ impl FileSystems for SystemFileSystems {
     ) -> Result<Option<Bytes>, FsError> {
         trim::trim(device, size, at, progress).map_err(|source| FsError::Trim { at: at.to_owned(), source })
     }
+
+    fn identify(&self, device: &Path) -> Result<Option<Identified>, FsError> {
+        identify::identify(device).map_err(|source| FsError::Identify { device: device.to_owned(), source })
+    }
+}
+
+/// Unmounts what lies on top at a directory. Not lazily: that only hides the mount from us, and its users go on.
+fn unmount_top(at: &Path) -> Result<(), FsError> {
+    unmount_by(at, MntFlags::empty())
+}
+
+#[allow(clippy::disallowed_methods, reason = "this is the step")]
+fn unmount_by(at: &Path, flags: MntFlags) -> Result<(), FsError> {
+    steps::around(format_args!("unmount {}", at.display()), || umount2(at, flags | MntFlags::UMOUNT_NOFOLLOW))
+        .map_err(|errno| FsError::Unmount { at: at.to_owned(), errno })
+}
+
+/// Refuses when something else was mounted over a mount: by its path that one would be unmounted.
+fn refuse_if_covered(mount: &Mount) -> Result<(), FsError> {
+    if is_on_top(mount)? { Ok(()) } else { Err(FsError::Covered { at: mount.at.clone() }) }
+}
+
+/// Whether a mount of our own namespace is what its path leads to.
+fn is_on_top(mount: &Mount) -> Result<bool, MountTableError> {
+    let on_top = mounts::mount_id(&mount.at);
+    Ok(on_top.map_err(|source| MountTableError { path: mount.at.clone(), source })? == mount.id)
 }
 
 /// What can go wrong with a file system.
@@ -185,6 +317,32 @@ pub enum FsError {
         /// Why.
         errno: Errno,
     },
+    /// Something lies over it.
+    #[error("something else is mounted over {at}; unmount that first")]
+    Covered {
+        /// The directory.
+        at: PathBuf,
+    },
+    /// What would keep the mount from other namespaces can't be made.
+    #[error(
+        "other mount namespaces can't be kept from getting what is mounted at {at}: {errno} (-o shared lets them have it)"
+    )]
+    Shield {
+        /// The directory.
+        at: PathBuf,
+        /// Why.
+        errno: Errno,
+    },
+    /// The mount can't be moved.
+    #[error("the mount at {from} can't be moved to {to}: {errno}")]
+    Move {
+        /// Where it is.
+        from: PathBuf,
+        /// Where it should be.
+        to: PathBuf,
+        /// Why.
+        errno: Errno,
+    },
     /// XFS can't be told when to give up.
     #[error("{path} can't be written: {source}; without it XFS would retry for ever when the pool is full")]
     Retries {
@@ -202,7 +360,7 @@ pub enum FsError {
         errno: Errno,
     },
     /// The mount can't be taken away.
-    #[error("{at} can't be unmounted: {errno}{}", busy_hint(*errno, at))]
+    #[error("{at} can't be unmounted: {errno}")]
     Unmount {
         /// The directory.
         at: PathBuf,
@@ -210,7 +368,7 @@ pub enum FsError {
         errno: Errno,
     },
     /// The file system can't be grown.
-    #[error("the {kind} on {device} can't be grown to {size}: {errno}")]
+    #[error("the {kind} on {device} can't be grown to {size}: {errno}{}", grow_hint(*errno))]
     Grow {
         /// Which device.
         device: PathBuf,
@@ -237,14 +395,26 @@ pub enum FsError {
         /// Why.
         source: std::io::Error,
     },
+    /// The device can't be read.
+    #[error("what is on {device} can't be read: {source}")]
+    Identify {
+        /// Which device.
+        device: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
     /// The table of mounts can't be read.
     #[error(transparent)]
     MountTable(#[from] MountTableError),
 }
 
-fn busy_hint(errno: Errno, at: &Path) -> String {
+/// ext4 says so of a file system that has errors (ext4_resize_begin).
+fn grow_hint(errno: Errno) -> &'static str {
     match errno {
-        Errno::EBUSY => format!(" (`fuser -vm {}` shows who uses it)", at.display()),
-        _ => String::new(),
+        Errno::EPERM => {
+            " (a file system that was found to have errors isn't grown: unmount it, and check it with fsck)"
+        }
+        Errno::EROFS => " (it is mounted read-only)",
+        _ => "",
     }
 }

@@ -9,14 +9,16 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
-use rustix::fs::CWD;
+use rustix::fs::{CWD, OFlags};
 use rustix::io::Errno as RustixErrno;
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, fsconfig_create, fsconfig_set_flag,
     fsconfig_set_string, fsmount, fsopen, move_mount,
 };
+use steps::around;
 
 use super::{FileSystem, FsError, MountOptions};
+use crate::files;
 
 /// A mount that is attached to no directory. Dropping it unmounts.
 #[derive(Debug)]
@@ -54,24 +56,28 @@ impl Detached {
     }
 
     /// Makes everything written durable, and unmounts.
+    #[allow(clippy::disallowed_methods, reason = "this is the step")]
     pub fn close(self) -> Result<(), FsError> {
         let Some(mount) = self.mount else { return Ok(()) };
+        let device = self.device.display();
         // A mount descriptor is an O_PATH one, which can't be synced: open the directory itself.
-        let synced = rustix::fs::openat(
-            &mount,
-            ".",
-            rustix::fs::OFlags::DIRECTORY | rustix::fs::OFlags::CLOEXEC,
-            rustix::fs::Mode::empty(),
-        )
-        .and_then(rustix::fs::syncfs);
+        let flags = OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let synced = around(format_args!("sync the file system on {device}"), || {
+            rustix::fs::openat(&mount, ".", flags, rustix::fs::Mode::empty()).and_then(rustix::fs::syncfs)
+        });
+        around(format_args!("unmount {device}"), || drop(mount));
         synced.map_err(|error| FsError::Sync { device: self.device, errno: errno(error) })
     }
 
-    /// Puts the mount at a directory, where everybody sees it.
+    /// Puts the mount at a directory, where everybody in this namespace sees it.
+    #[allow(clippy::disallowed_methods, reason = "this is the step")]
     pub fn attach(self, at: &Path) -> Result<(), FsError> {
         let Some(mount) = self.mount else { return Ok(()) };
         let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
-        move_mount(&mount, "", CWD, at, flags).map_err(|error| FsError::Attach {
+        let attached = around(format_args!("attach the mount to {}", at.display()), || {
+            move_mount(&mount, "", CWD, at, flags)
+        });
+        attached.map_err(|error| FsError::Attach {
             device: self.device,
             at: at.to_owned(),
             errno: errno(error),
@@ -101,8 +107,16 @@ fn configure(
             None => fsconfig_set_flag(context, key.as_str())?,
         }
     }
-    fsconfig_create(context)?;
-    fsmount(context, FsMountFlags::FSMOUNT_CLOEXEC, attributes)
+    mount(context, device, attributes)
+}
+
+/// Mounts what was configured.
+#[allow(clippy::disallowed_methods, reason = "this is the step")]
+fn mount(context: BorrowedFd<'_>, device: &Path, attributes: MountAttrFlags) -> Result<OwnedFd, RustixErrno> {
+    around(format_args!("mount {}", device.display()), || {
+        fsconfig_create(context)?;
+        fsmount(context, FsMountFlags::FSMOUNT_CLOEXEC, attributes)
+    })
 }
 
 /// Tells XFS how often to retry metadata writes that find no space. Its knobs are under the kernel's name of the device.
@@ -110,7 +124,7 @@ fn limit_xfs_retries(device: &Path, retries: u32) -> Result<(), FsError> {
     let name = device.canonicalize().unwrap_or_else(|_| device.to_owned());
     let name = name.file_name().unwrap_or_default();
     let path = Path::new("/sys/fs/xfs").join(name).join("error/metadata/ENOSPC/max_retries");
-    std::fs::write(&path, retries.to_string()).map_err(|source| FsError::Retries { path, source })
+    files::tell_kernel(&path, &retries.to_string()).map_err(|source| FsError::Retries { path, source })
 }
 
 /// What the kernel says of a mount that failed, such as which option it doesn't know: ` (xfs: Unknown parameter 'x')`.
@@ -132,6 +146,6 @@ fn mount_error(kind: FileSystem, device: &Path, error: RustixErrno, log: String)
     FsError::Mount { device: device.to_owned(), kind, errno: errno(error), log }
 }
 
-fn errno(error: RustixErrno) -> Errno {
+pub(super) fn errno(error: RustixErrno) -> Errno {
     Errno::from_raw(error.raw_os_error())
 }

@@ -1,6 +1,7 @@
 //! The names of content: digests, and the two ids that the OCI image specification makes of them.
 
 use std::fmt;
+use std::io;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
@@ -127,6 +128,37 @@ impl Hasher {
 
     pub(super) fn finish(self) -> Digest {
         Digest(self.0.finalize().into())
+    }
+}
+
+/// Passes bytes on, and makes a digest of them.
+pub(super) struct HashWriter<W> {
+    inner: W,
+    hasher: Hasher,
+    size: u64,
+}
+
+impl<W: io::Write> HashWriter<W> {
+    pub(super) fn new(inner: W) -> Self {
+        Self { inner, hasher: Hasher::default(), size: 0 }
+    }
+
+    /// What was written to, the digest of what was written, and how long that was.
+    pub(super) fn finish(self) -> (W, Digest, u64) {
+        (self.inner, self.hasher.finish(), self.size)
+    }
+}
+
+impl<W: io::Write> io::Write for HashWriter<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.inner.write(bytes)?;
+        self.hasher.update(&bytes[..written]);
+        self.size += written as u64;
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.inner.flush()
     }
 }
 

@@ -13,8 +13,8 @@ use super::source::{Config, Content, Format, Image, Layer};
 use super::unpack::LayerKind;
 
 const MAX_NESTING: usize = 4;
-const REF_NAME: &str = "org.opencontainers.image.ref.name";
-const CONTAINERD_NAME: &str = "io.containerd.image.name";
+pub(super) const REF_NAME: &str = "org.opencontainers.image.ref.name";
+pub(super) const CONTAINERD_NAME: &str = "io.containerd.image.name";
 
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -186,7 +186,7 @@ fn for_this_machine(manifests: Vec<Descriptor>) -> Result<Descriptor, SourceErro
 }
 
 /// This machine's architecture as Go, and so every image, calls it.
-fn architecture() -> &'static str {
+pub(super) fn architecture() -> &'static str {
     match std::env::consts::ARCH {
         "x86_64" => "amd64",
         "x86" => "386",

@@ -1,4 +1,4 @@
-//! Tells how far an import got. The library only tells; showing it is the caller's business.
+//! Tells how far an import or an export got. The library only tells; showing it is the caller's business.
 
 /// What is being done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -7,13 +7,22 @@ pub enum Stage {
     Spooling,
     /// Layers are unpacked.
     Unpacking,
+    /// What changed in a container is made a layer.
+    Committing,
+    /// A layer is written to an archive.
+    Packing {
+        /// Which, counted from 1.
+        layer: usize,
+        /// Of how many.
+        of: usize,
+    },
 }
 
 /// Who wants to know how far it got.
 pub trait Progress {
-    /// A stage begins. It is done after `total` bytes of the source, if that is known.
+    /// A stage begins. It is done after `total` bytes, if that is known.
     fn begin(&mut self, stage: Stage, total: Option<u64>);
-    /// So many more bytes of the source are done.
+    /// So many more bytes are done.
     fn advance(&mut self, bytes: u64);
 }
 

@@ -14,7 +14,7 @@ pub(super) struct Segment {
 }
 
 /// The most runs that one file may have: 16 MiB of memory.
-const MAX_SEGMENTS: usize = 1 << 20;
+pub(super) const MAX_SEGMENTS: usize = 1 << 20;
 
 /// What extended headers say about a sparse file.
 #[derive(Debug, Clone, Default)]

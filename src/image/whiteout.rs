@@ -45,6 +45,17 @@ impl<'p> Whiteout<'p> {
     }
 }
 
+/// The name of the whiteout that says that a file is gone.
+pub(super) fn of(path: &[u8]) -> Vec<u8> {
+    let name = path.iter().rposition(|&b| b == b'/').map_or(0, |slash| slash + 1);
+    [&path[..name], PREFIX, &path[name..]].concat()
+}
+
+/// Whether a file of this path would be taken for a whiteout in a layer.
+pub(super) fn is_meant_by(path: &[u8]) -> bool {
+    path.rsplit(|&b| b == b'/').next().is_some_and(|name| name.starts_with(PREFIX))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -2,14 +2,16 @@
 
 use std::time::{Duration, Instant};
 
+use super::backing::Source;
 use super::lock::Lock;
 use super::{Checking, Pool, PoolError};
 use crate::backing::{Attached, Backing, Part};
-use crate::catalog::{Catalog, PoolRecord};
+use crate::catalog::{Catalog, Clock, PoolRecord};
 use crate::dm::{
-    self, Access, Feature, NewDevice, PoolStatus, Removal, Removed, Table, ThinPool, Uuid, Visibility,
+    self, Access, Feature, NewDevice, PoolStatus, Removal, Removed, Superblock, Table, ThinPool, Uuid,
+    Visibility,
 };
-use crate::fs::mounts_of;
+use crate::thin_metadata::Place;
 use crate::units::{DataBlocks, Percent};
 
 /// What an activation found and did.
@@ -42,6 +44,9 @@ impl Pool<'_> {
         let activated = self.activate_under_lock(checking)?;
         if activated != Activated::Unchangeable {
             self.reap()?;
+            if let Err(error) = self.finish_base_growth() {
+                tracing::warn!(pool = %self.name, %error, "the base's file system is smaller than its device");
+            }
         }
         Ok(activated)
     }
@@ -73,14 +78,11 @@ impl Pool<'_> {
         }
         let (data, metadata) = (self.find_part(Part::Data)?, self.find_part(Part::Metadata)?);
         let superblock = self.check_superblock(metadata.path())?;
-        match checking {
-            Checking::AsNeeded => drop(self.check_metadata(metadata.path(), &superblock)?),
-            Checking::Skip => self.skip_check()?,
-        }
-        // Before anything is written: from here on, only a deactivation puts it to rest.
-        self.catalog.set_clean(false)?;
-        self.record.clean = false;
-        self.load(&self.attach(&data)?, &self.attach(&metadata)?)?;
+        self.refuse_other_devices(&Place::Path(metadata.path().to_owned()))?;
+        self.load_checked(checking, &data, &metadata, &superblock)?;
+        let clock = Clock { time: superblock.time, transaction: superblock.transaction_id };
+        self.catalog.set_clock(clock)?;
+        self.catalog.keep_pool_file()?;
         // Settling also tells whether the pool and its catalog belong together. If not, it is not left active.
         match self.change().map(drop) {
             Ok(()) => Ok(Activated::Now),
@@ -91,6 +93,38 @@ impl Pool<'_> {
                 Err(cleanup) => PoolError::CleanUp { cause: cause.into(), cleanup: Box::new(cleanup.into()) },
             }),
         }
+    }
+
+    /// Makes the pool active whatever transaction its catalog is at, so that a repair can look into it. As long as the two
+    /// differ, nothing else can be done with it.
+    pub(super) fn load_to_repair(&mut self, _life: &Lock) -> Result<(), PoolError> {
+        match self.active()? {
+            _ if !self.is_ours_to_load() => {
+                return Err(PoolError::ExistingNotActive(self.device.to_string()));
+            }
+            Some(_) => drop(self.host.dm.remove(&self.device, Removal::Now)?),
+            None => {}
+        }
+        let (data, metadata) = (self.find_part(Part::Data)?, self.find_part(Part::Metadata)?);
+        let superblock = self.own_superblock(metadata.path())?;
+        self.load_checked(Checking::AsNeeded, &data, &metadata, &superblock)
+    }
+
+    fn load_checked(
+        &mut self,
+        checking: Checking,
+        data: &Source,
+        metadata: &Source,
+        superblock: &Superblock,
+    ) -> Result<(), PoolError> {
+        match checking {
+            Checking::AsNeeded => drop(self.check_metadata(metadata.path(), superblock)?),
+            Checking::Skip => self.skip_check()?,
+        }
+        // Before anything is written: from here on, only a deactivation puts it to rest.
+        self.catalog.set_clean(false)?;
+        self.record.clean = false;
+        self.load(&self.attach(data)?, &self.attach(metadata)?)
     }
 
     /// Whether the pool's own device comes and goes by us, and not by who made it.
@@ -108,7 +142,11 @@ impl Pool<'_> {
 
     /// Makes the pool inactive. Refused while anything in it is in use.
     pub fn deactivate(&mut self) -> Result<Deactivated, PoolError> {
-        let _life = self.life()?;
+        let life = self.life()?;
+        self.deactivate_under_lock(&life)
+    }
+
+    pub(super) fn deactivate_under_lock(&mut self, _life: &Lock) -> Result<Deactivated, PoolError> {
         let _change = Lock::exclusive(&self.paths.change_lock(), self.patience)?;
         if self.active()?.is_none() {
             return Ok(Deactivated::Already);
@@ -132,7 +170,7 @@ impl Pool<'_> {
                     tracing::debug!(pool = %self.name, %error, "waiting");
                     std::thread::sleep(BUSY_PAUSE);
                 }
-                done => return done,
+                done => return done.map_err(|error| self.explained(error)),
             }
         }
     }
@@ -184,12 +222,14 @@ impl Pool<'_> {
     /// Refuses when a device of the pool is mounted or open, and names the first such.
     pub(super) fn refuse_if_in_use(&self) -> Result<(), PoolError> {
         for info in self.nodes()? {
-            let at: Vec<_> = mounts_of(info.device)?.into_iter().map(|mount| mount.at).collect();
+            let at: Vec<_> = self.host.fs.mounts(info.device)?.into_iter().map(|mount| mount.at).collect();
             if !at.is_empty() {
                 return Err(PoolError::Mounted { what: info.name.to_string(), at });
             }
             if info.open_count > 0 {
-                return Err(PoolError::InUse { device: info.name, open_count: info.open_count });
+                // By whom is told when nobody tries again any more.
+                let by = Box::default();
+                return Err(PoolError::InUse { device: info.name, open_count: info.open_count, by });
             }
         }
         Ok(())
@@ -197,6 +237,8 @@ impl Pool<'_> {
 
     /// Removes every device-mapper device of the pool, itself last.
     pub(super) fn remove_nodes(&self, removal: Removal) -> Result<(), PoolError> {
+        // Who reads the metadata has its device open, and only a live pool lets go of a metadata snapshot.
+        let _unread = self.keep_readers_out()?;
         for info in self.nodes()? {
             self.host.dm.remove(&info.name, removal)?;
         }
@@ -212,7 +254,7 @@ impl Pool<'_> {
     }
 
     /// The thin devices of the pool that are active, by their uuids: what the catalog knows of them doesn't matter.
-    fn nodes(&self) -> Result<Vec<dm::Info>, PoolError> {
+    pub(super) fn nodes(&self) -> Result<Vec<dm::Info>, PoolError> {
         let (prefix, own) = (Uuid::prefix_of(&self.record.uuid), Uuid::of_pool(&self.record.uuid));
         let mut nodes = Vec::new();
         for name in self.host.dm.list()? {

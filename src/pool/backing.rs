@@ -112,9 +112,21 @@ impl Pool<'_> {
         Ok(self.host.loops.attach(file)?)
     }
 
-    /// Makes sure that what is to be loaded is this pool's metadata. The kernel would format an all-zero device as a
-    /// new pool, without a word, and write to whatever other pool it were given.
+    /// Makes sure that what is to be loaded is this pool's metadata, of the moment that the catalog knows.
     pub(super) fn check_superblock(&self, metadata: &Path) -> Result<Superblock, PoolError> {
+        let superblock = self.own_superblock(metadata)?;
+        let (known, intent) = (self.catalog.transaction_id()?, self.catalog.intent()?);
+        let explained = intent.is_some_and(|intent| superblock.transaction_id == intent.before.next());
+        if superblock.transaction_id != known && !explained {
+            let catalog = self.paths.catalog();
+            return Err(PoolError::Mismatch { catalog, expected: known, found: superblock.transaction_id });
+        }
+        Ok(superblock)
+    }
+
+    /// The superblock of metadata that can be this pool's. The kernel would format an all-zero device as a new pool, without
+    /// a word, and write to whatever other pool it were given.
+    pub(super) fn own_superblock(&self, metadata: &Path) -> Result<Superblock, PoolError> {
         let superblock = read_superblock(metadata).map_err(|source| PoolError::Superblock {
             pool: self.name.to_string(),
             path: metadata.to_owned(),
@@ -123,12 +135,6 @@ impl Pool<'_> {
         let expected = self.record.policy.block_size;
         if superblock.block_size != expected {
             return Err(PoolError::BlockSizeMismatch { expected, found: superblock.block_size });
-        }
-        let (known, intent) = (self.catalog.transaction_id()?, self.catalog.intent()?);
-        let explained = intent.is_some_and(|intent| superblock.transaction_id == intent.before.next());
-        if superblock.transaction_id != known && !explained {
-            let catalog = self.paths.catalog();
-            return Err(PoolError::Mismatch { catalog, expected: known, found: superblock.transaction_id });
         }
         Ok(superblock)
     }

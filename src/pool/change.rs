@@ -15,7 +15,7 @@ use super::device::visibility;
 use super::lock::Lock;
 use super::{Pool, PoolError, now};
 use crate::backing::FileSpace;
-use crate::catalog::{Action, Device, DeviceKind, DeviceState, Intent};
+use crate::catalog::{Action, Clock, Device, DeviceKind, DeviceState, Intent};
 use crate::dm::{self, Mode, PoolMessage, PoolStatus, PoolUsage, Suspended};
 use crate::units::{Bytes, DeviceId, TransactionId};
 
@@ -75,6 +75,9 @@ impl Change<'_, '_> {
         and: impl Fn(&Transaction<'_>, &Device) -> Result<bool, rusqlite::Error>,
     ) -> Result<Device, PoolError> {
         self.refuse_if_too_full()?;
+        if new.origin.is_some() {
+            self.refuse_if_clock_ends()?;
+        }
         // 0 is never given out: the kernel takes it, but tools print it as "none".
         let mut after = DeviceId::default();
         for _ in 0..UNKNOWN_DEVICES {
@@ -87,6 +90,7 @@ impl Change<'_, '_> {
                 origin: new.origin.map(|origin| origin.id),
                 size: new.size,
                 created: now(),
+                growing: false,
             };
             let catalog = &mut self.pool.catalog;
             let intent = catalog
@@ -129,10 +133,8 @@ impl Change<'_, '_> {
     fn ask_for(&self, device: &Device, origin: Option<&Device>) -> Result<(), PoolError> {
         let Some(origin) = origin else { return Ok(self.message(PoolMessage::CreateThin(device.id))?) };
         let snap = PoolMessage::CreateSnap { device: device.id, origin: origin.id };
-        if self.pool.active_device(origin)?.is_none() {
-            return Ok(self.message(snap)?);
-        }
-        let suspended = Suspended::new(&*self.pool.host.dm, &origin.node, visibility(origin.kind))?;
+        let Some(active) = self.pool.active_device(origin)? else { return Ok(self.message(snap)?) };
+        let suspended = Suspended::new(&*self.pool.host.dm, &active.name, visibility(origin.kind))?;
         self.message(snap)?;
         Ok(suspended.resume()?)
     }
@@ -218,6 +220,15 @@ impl Change<'_, '_> {
             }
         }
         Ok(())
+    }
+
+    /// The kernel doesn't look whether its snapshot clock still fits where it packs it.
+    fn refuse_if_clock_ends(&self) -> Result<(), PoolError> {
+        let made = self.pool.catalog.clock()?.unwrap_or_default().at_most(self.transaction);
+        if made + 1 < Clock::END {
+            return Ok(());
+        }
+        Err(PoolError::SnapshotsExhausted { pool: self.pool.name.to_string(), made, most: Clock::END - 1 })
     }
 
     /// The host's file system under the data file. The pool's own numbers don't tell when that is full, and a pool

@@ -10,8 +10,9 @@ use super::lock::Lock;
 use super::setup::existing;
 use super::{Host, Location, Paths, Pool, PoolError, io_error, names};
 use crate::backing::{Backing, Volumes};
-use crate::catalog::{Catalog, PoolState};
+use crate::catalog::{Catalog, PoolFile, PoolState};
 use crate::dm::{PoolMessage, Removal, Uuid};
+use crate::files;
 use crate::units::TransactionId;
 
 /// Between two tries to remove nodes that are open: nothing tells when they no longer are.
@@ -50,7 +51,7 @@ impl Location {
         };
         // What a half-made or half-destroyed pool has open is what its dead maker left: clearing waits for it.
         if pool.record.state == PoolState::Ready {
-            pool.refuse_if_in_use()?;
+            pool.refuse_if_in_use().map_err(|error| pool.explained(error))?;
         }
         pool.clear(abandon)?;
         remove_directory(&paths, life)
@@ -72,6 +73,7 @@ impl Pool<'_> {
         // Without its log the file alone must not look like a pool that is ready.
         self.catalog.fold()?;
         self.give_back_backing(abandon)?;
+        PoolFile::remove(&self.paths.catalog())?;
         for file in Catalog::files(&self.paths.catalog()) {
             remove_if_there(&file)?;
         }
@@ -143,8 +145,9 @@ impl Pool<'_> {
             return Ok(());
         }
         let pool = self.must_be_active()?;
-        if let Some(whose) = existing::device_in(self.host, &pool, Some(&Uuid::prefix_of(&self.record.uuid)))?
-        {
+        let ours = Uuid::prefix_of(&self.record.uuid);
+        if let Some(device) = existing::device_in(self.host, &pool, Some(&ours))? {
+            let whose = device.told();
             tracing::warn!(pool = %self.device, %whose, "somebody else works with it: left alone");
             return Ok(());
         }
@@ -152,6 +155,7 @@ impl Pool<'_> {
         if from == to && known != to {
             return Ok(());
         }
+        self.release_left_snapshot()?;
         // At the id it was found with, this pool has acknowledged no device; only one of an intent may be there.
         let intent_only = from == to;
         for id in self.catalog.device_ids()? {
@@ -178,7 +182,7 @@ impl Pool<'_> {
                 Err(PoolError::Dm(error)) if error.errno() == Some(Errno::EBUSY) => {
                     if Instant::now() >= deadline {
                         // Names the device and who may have it.
-                        self.refuse_if_in_use()?;
+                        self.refuse_if_in_use().map_err(|error| self.explained(error))?;
                         return Err(error.into());
                     }
                 }
@@ -199,7 +203,7 @@ pub(super) fn remove_directory(paths: &Paths, life: Lock) -> Result<(), PoolErro
         for lock in locks {
             let lock = lock.map_err(io_error("list", &paths.locks()))?;
             let name = lock.file_name().into_string().unwrap_or_default();
-            if name == "import" || name.parse::<u32>().is_ok() {
+            if matches!(name.as_str(), "import" | "metadata") || name.parse::<u32>().is_ok() {
                 remove_if_there(&lock.path())?;
             }
         }
@@ -212,12 +216,13 @@ pub(super) fn remove_directory(paths: &Paths, life: Lock) -> Result<(), PoolErro
     remove_if_empty(&paths.locks())?;
     remove_if_empty(&paths.mounts())?;
     remove_if_there(&paths.change_lock())?;
+    remove_if_there(&paths.metadata_snapshot())?;
     life.remove()?;
     remove_if_empty(paths.directory())
 }
 
 fn remove_if_there(path: &Path) -> Result<(), PoolError> {
-    match std::fs::remove_file(path) {
+    match files::remove(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(io_error("remove", path)(error)),
         _ => Ok(()),
     }
@@ -226,7 +231,7 @@ fn remove_if_there(path: &Path) -> Result<(), PoolError> {
 /// Removes a directory unless somebody keeps something in it, or has mounted something there.
 pub(super) fn remove_if_empty(path: &Path) -> Result<(), PoolError> {
     use io::ErrorKind::{DirectoryNotEmpty, NotFound, ResourceBusy};
-    match std::fs::remove_dir(path) {
+    match files::remove_directory(path) {
         Err(error) if !matches!(error.kind(), NotFound | DirectoryNotEmpty | ResourceBusy) => {
             Err(io_error("remove", path)(error))
         }

@@ -1,4 +1,7 @@
 //! Thin devices as device-mapper devices: made when they are needed, gone when not.
+//!
+//! A device is known by its uuid. The name of its node is the catalog's to say: one that was renamed there by a process that
+//! died before the kernel heard of it is brought in line by whoever works on it next, or wants the name that it still has.
 
 use nix::errno::Errno;
 
@@ -19,6 +22,8 @@ pub(super) const LARGEST: Bytes = Bytes::gib(1 << 30);
 pub(super) enum Use {
     /// To make, grow or free it ourselves: nothing in the system is to look into it.
     Own,
+    /// To read it ourselves: the kernel refuses every write.
+    Reading,
     /// For a container's user.
     Users,
 }
@@ -27,33 +32,24 @@ impl Pool<'_> {
     /// Gives a device its node. One that has it already keeps it, and is made fit for use.
     pub(super) fn activate_device(&self, device: &Device, usage: Use) -> Result<dm::Info, PoolError> {
         let visibility = match usage {
-            Use::Own => Visibility::Internal,
+            Use::Own | Use::Reading => Visibility::Internal,
             Use::Users => visibility(device.kind),
         };
-        let uuid = self.uuid_of(device.id);
-        match self.host.find_ours(&device.node, &uuid)? {
-            Some(info) if info.live => {
+        let access = if usage == Use::Reading { Access::ReadOnly } else { Access::ReadWrite };
+        match self.active_device(device)? {
+            Some(info) if info.live && info.read_only == (access == Access::ReadOnly) => {
+                let info = self.name_node(info, device)?;
                 self.host.dm.keep(&info, visibility)?;
+                self.lengthen(&info, device, visibility)?;
                 return Ok(info);
             }
-            // Left by a creation that was killed between its two halves.
-            Some(_) => drop(self.host.dm.remove(&device.node, Removal::Now)?),
+            // Left by a creation that was killed between its two halves, or by a reader that was.
+            Some(info) => drop(self.host.dm.remove(&info.name, Removal::Now)?),
             None => {}
         }
-        let pool = self.must_be_active()?;
-        let table = Table::Thin(Thin {
-            length: device.size.sectors(),
-            pool: pool.device,
-            id: device.id,
-            external_origin: None,
-        });
-        let new = NewDevice {
-            name: &device.node,
-            uuid: &uuid,
-            table: &table,
-            access: Access::ReadWrite,
-            visibility,
-        };
+        self.free_node(&device.node)?;
+        let (uuid, table) = (self.uuid_of(device.id), self.table_of(device)?);
+        let new = NewDevice { name: &device.node, uuid: &uuid, table: &table, access, visibility };
         match self.host.dm.create(&new) {
             // The kernel makes no device in a pool that is suspended, which one is for a moment while it grows
             // (`thin_ctr`). Nobody suspends it as long as we hold the lock.
@@ -69,18 +65,78 @@ impl Pool<'_> {
     pub(super) fn deactivate_device(&self, device: &Device, removal: Removal) -> Result<Removed, PoolError> {
         let Some(info) = self.active_device(device)? else { return Ok(Removed::Gone) };
         // An open device needs no seconds of patience to be found busy; what udev's probes hold is let go at once.
-        match self.host.dm.remove(&device.node, removal) {
+        match self.host.dm.remove(&info.name, removal) {
             Ok(removed) => Ok(removed),
-            Err(error) if error.errno() == Some(Errno::EBUSY) => {
-                Err(PoolError::InUse { device: device.node.clone(), open_count: info.open_count })
-            }
+            Err(error) if error.errno() == Some(Errno::EBUSY) => Err(self.in_use(&info)),
             Err(error) => Err(error.into()),
         }
     }
 
-    /// What the kernel knows of a device, if it is active.
+    /// What the kernel knows of a device, if it is active, by whatever name.
     pub(super) fn active_device(&self, device: &Device) -> Result<Option<dm::Info>, PoolError> {
-        self.host.find_ours(&device.node, &self.uuid_of(device.id))
+        let uuid = self.uuid_of(device.id);
+        match self.host.dm.find(&device.node)? {
+            Some(info) if info.uuid.as_deref() == Some(uuid.as_str()) => Ok(Some(info)),
+            _ => Ok(self.host.dm.find_uuid(&uuid)?),
+        }
+    }
+
+    /// Gives an active device the name that it has in the catalog.
+    pub(super) fn name_node(&self, info: dm::Info, device: &Device) -> Result<dm::Info, PoolError> {
+        if info.name == device.node {
+            return Ok(info);
+        }
+        self.free_node(&device.node)?;
+        match self.host.dm.rename(&info.name, &device.node, visibility(device.kind)) {
+            // Another command was at it, too.
+            Err(error) if matches!(error.errno(), Some(Errno::ENXIO | Errno::EBUSY)) => {
+                let now = self.active_device(device)?.filter(|now| now.name == device.node);
+                now.ok_or_else(|| error.into())
+            }
+            renamed => Ok(renamed.map(|()| dm::Info { name: device.node.clone(), ..info })?),
+        }
+    }
+
+    /// Makes sure that no active device has this name. One of this pool's that the catalog calls otherwise gets its right name;
+    /// any other is refused.
+    pub(super) fn free_node(&self, node: &dm::Name) -> Result<(), PoolError> {
+        let Some(info) = self.host.dm.find(node)? else { return Ok(()) };
+        let uuid = info.uuid.clone().unwrap_or_else(|| "none".to_owned());
+        let id = uuid.strip_prefix(&Uuid::prefix_of(&self.record.uuid)).and_then(|id| id.parse::<u32>().ok());
+        let id = id.and_then(|id| DeviceId::try_from(id).ok());
+        match id.map(|id| self.catalog.device(id)).transpose()?.flatten() {
+            Some(other) if other.node != *node => self.name_node(info, &other).map(drop),
+            _ => {
+                let expected = self
+                    .catalog
+                    .device_by_node(node)?
+                    .map_or_else(|| self.dm_uuid(), |device| self.uuid_of(device.id));
+                Err(PoolError::Foreign { name: node.clone(), expected, found: uuid })
+            }
+        }
+    }
+
+    /// Makes an active device as long as the catalog has it: whoever was to may have died.
+    fn lengthen(&self, info: &dm::Info, device: &Device, visibility: Visibility) -> Result<(), PoolError> {
+        if !device.growing {
+            return Ok(());
+        }
+        match self.host.dm.table(&info.name)? {
+            Some(table) if table.length() < device.size.sectors() => {
+                Ok(self.host.dm.reload(&info.name, &self.table_of(device)?, visibility)?)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn table_of(&self, device: &Device) -> Result<Table, PoolError> {
+        let pool = self.must_be_active()?;
+        Ok(Table::Thin(Thin {
+            length: device.size.sectors(),
+            pool: pool.device,
+            id: device.id,
+            external_origin: None,
+        }))
     }
 
     /// How a device's removal is to be tried when nobody insists.
@@ -88,7 +144,7 @@ impl Pool<'_> {
         if self.record.policy.deferred_removal { Removal::Deferred } else { Removal::Now }
     }
 
-    fn uuid_of(&self, id: DeviceId) -> Uuid {
+    pub(super) fn uuid_of(&self, id: DeviceId) -> Uuid {
         Uuid::of_device(&self.record.uuid, id)
     }
 }

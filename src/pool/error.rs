@@ -8,6 +8,7 @@ use std::time::Duration;
 use nix::errno::Errno;
 use thiserror::Error;
 
+use super::Holders;
 use super::extend::ExtendError;
 use super::lock::LockError;
 use crate::backing::block::{BlockError, Identity, Obstacle};
@@ -15,6 +16,7 @@ use crate::backing::{LoopError, LoopFileError, Part, VolumesError};
 use crate::catalog::CatalogError;
 use crate::dm::{self, NameError, PoolStatus, SuperblockError};
 use crate::fs::{FileSystem, FsError, MountTableError, OptionError};
+use crate::thin_metadata::MetadataError;
 use crate::units::{BlockSize, Bytes, DeviceId, Percent, TransactionId};
 
 /// An error of a pool's verbs.
@@ -37,6 +39,55 @@ pub enum PoolError {
         device: dm::Name,
         /// Where its catalog should be.
         catalog: PathBuf,
+    },
+    /// The pool was ready, and its catalog is gone.
+    #[error(
+        "the catalog {catalog} of the pool '{pool}' is gone; nothing was changed. Put it back from a backup, or let `thinpool \
+         repair --rebuild-catalog` make a new one of what the pool itself knows"
+    )]
+    CatalogMissing {
+        /// The pool.
+        pool: String,
+        /// Where its catalog should be.
+        catalog: PathBuf,
+    },
+    /// SQLite has something to say against the catalog's file.
+    #[error("the catalog {catalog} is damaged: {why}")]
+    CatalogDamaged {
+        /// Its file.
+        catalog: PathBuf,
+        /// What SQLite says.
+        why: String,
+    },
+    /// A catalog that needs no new one.
+    #[error(
+        "the catalog {0} can be read; `thinpool repair` mends what is wrong with its records, and nothing was changed"
+    )]
+    CatalogReadable(PathBuf),
+    /// Nobody knows where the pool's blocks are.
+    #[error(
+        "what the pool lies on is not known: {0} doesn't tell, and nobody said so; add --datadev and --metadatadev for block \
+         devices, --dir for loop files, or --thinpooldev for a thin pool of somebody else's"
+    )]
+    BackingUnknown(PathBuf),
+    /// Deleting what a catalog doesn't know that is of another moment.
+    #[error(
+        "the pool '{0}' and its catalog are not of the same moment, so what the catalog doesn't know may be everything: nothing \
+         was deleted. Run `thinpool repair` without --delete-orphans first"
+    )]
+    OrphansOfAnotherMoment(String),
+    /// The kernel can't count further.
+    #[error(
+        "the pool '{pool}' has had {made} snapshots, and the kernel can't count further than {most} in a pool's life without \
+         mixing up its blocks: no more are made. Set up a new pool and move to it what is needed"
+    )]
+    SnapshotsExhausted {
+        /// The pool.
+        pool: String,
+        /// How many there were, at most.
+        made: u64,
+        /// How many there can be.
+        most: u64,
     },
     /// A setup was killed, or is still at work.
     #[error(
@@ -81,7 +132,7 @@ pub enum PoolError {
     },
     /// The pool and its catalog don't belong together.
     #[error(
-        "the pool and its catalog {catalog} do not belong together: the catalog expects transaction id {expected}, the pool has {found}; nothing was changed (was one of the two restored from a backup?)"
+        "the pool and its catalog {catalog} do not belong together: the catalog expects transaction id {expected}, the pool has {found}; nothing was changed. If one of the two was restored from a backup, put back the one that belongs to the other; else `thinpool check` shows what differs, and `thinpool repair` brings them together"
     )]
     Mismatch {
         /// The catalog's file.
@@ -90,6 +141,23 @@ pub enum PoolError {
         expected: TransactionId,
         /// What the pool says.
         found: TransactionId,
+    },
+    /// The pool has other devices than the catalog, at the same transaction.
+    #[error(
+        "the pool and its catalog {catalog} do not belong together, though they are at the same transaction id: {different} \
+         devices of the catalog's are not the pool's, {unknown} of the pool's are not in the catalog; for one: {example}. \
+         Nothing was changed. If one of the two was restored from a backup, put back the one that belongs to the other; else \
+         `thinpool check` shows what differs, and `thinpool repair` brings them together"
+    )]
+    OtherDevices {
+        /// The catalog's file.
+        catalog: PathBuf,
+        /// How many devices of the catalog's are gone, or others.
+        different: usize,
+        /// How many devices of the pool's the catalog doesn't know.
+        unknown: usize,
+        /// One that differs, and in what.
+        example: String,
     },
     /// The metadata is for other blocks than the catalog says.
     #[error(
@@ -123,6 +191,23 @@ pub enum PoolError {
         metadata: PathBuf,
         /// What the checker said.
         said: String,
+    },
+    /// The metadata can't be read, or not be believed.
+    #[error(transparent)]
+    Metadata(#[from] MetadataError),
+    /// It was read while somebody changed it.
+    #[error("the metadata of the pool '{0}' changed while it was read; try again")]
+    MetadataChanged(String),
+    /// A live pool can keep its metadata for one reader only, and somebody else is one.
+    #[error(
+        "somebody else holds a metadata snapshot of the pool '{pool}', and it can have only one; wait until thin_dump, thin_ls \
+         or what else reads it is done. If nothing does, `dmsetup message {device} 0 release_metadata_snap` lets go of it"
+    )]
+    MetadataSnapshotHeld {
+        /// The pool.
+        pool: String,
+        /// Its device.
+        device: dm::Name,
     },
     /// A loop file or a device is not as large as it was.
     #[error("{path} has {found}, {expected} were expected; the pool was not activated")]
@@ -233,13 +318,20 @@ pub enum PoolError {
     },
     /// The thin pool that was to be used is somebody else's.
     #[error(
-        "the thin pool {pool} is not empty: {whose}. Two managers of one pool would destroy each other's devices; give an empty one"
+        "the thin pool {pool} is not empty: {whose}. Two managers of one pool would destroy each other's devices; give an empty \
+         one{}", if *.maybe_ours {
+            "; or, if it was a pool of this program and its catalog is lost, make that anew with `thinpool repair`"
+        } else {
+            ""
+        }
     )]
     ExistingInUse {
         /// The pool.
         pool: String,
         /// Who uses it, and by what that was seen.
         whose: String,
+        /// Whether it may be a pool of this program whose catalog is lost.
+        maybe_ours: bool,
     },
     /// A loop file is attached by somebody else.
     #[error(
@@ -333,6 +425,11 @@ pub enum PoolError {
         /// Who needs it.
         containers: Vec<String>,
     },
+    /// Nothing tells what a container was.
+    #[error(
+        "the container '{0}' was not made of an image that is known here, so nothing tells what changed in it"
+    )]
+    Unlayered(String),
     /// It is mounted.
     #[error("{what} is mounted at {}; unmount it first", paths(.at))]
     Mounted {
@@ -348,12 +445,47 @@ pub enum PoolError {
     #[error("the container '{0}' is not mounted")]
     NotMounted(String),
     /// It is open.
-    #[error("{device} is in use: it is open {open_count} times; `lsblk` and `fuser -v {}` show by whom", .device.path().display())]
+    #[error("{} is in use{}", .device.path().display(), users(.by, *.open_count))]
     InUse {
         /// Which device.
         device: dm::Name,
         /// How often it is open.
         open_count: u32,
+        /// By whom, as far as was looked for.
+        by: Box<Holders>,
+    },
+    /// Its mount is in use.
+    #[error("{} can't be unmounted: {}", .at.display(), users_of_mount(.by))]
+    Busy {
+        /// The directory.
+        at: PathBuf,
+        /// By whom.
+        by: Box<Holders>,
+    },
+    /// It is mounted there, and perhaps not as it was asked for.
+    #[error("it is mounted at {} already, and how can't be changed while it is; unmount it first", .at.display())]
+    MountedOtherwise {
+        /// The directory.
+        at: PathBuf,
+    },
+    /// Its file system is mounted for reading only.
+    #[error("it is mounted read-only at {}, and so is its file system wherever else; unmount it first", .at.display())]
+    MountedReadOnly {
+        /// The directory.
+        at: PathBuf,
+    },
+    /// What exists can only become larger.
+    #[error(
+        "{name} has {has}, and {asked} is less: a device is only made larger, since what its file system has at its end would be \
+         lost"
+    )]
+    NotSmaller {
+        /// The container, or the base.
+        name: String,
+        /// Its size.
+        has: Bytes,
+        /// What was asked for.
+        asked: Bytes,
     },
     /// The new size is smaller than what there is.
     #[error("{asked} is less than the {image} of the image: a file system can't be made smaller here")]
@@ -449,7 +581,7 @@ impl PoolError {
     /// blkdeactivate takes away whatever it finds at shutdown) is found gone.
     pub(super) fn may_pass(&self) -> bool {
         match self {
-            Self::Mounted { .. } | Self::InUse { .. } => true,
+            Self::Mounted { .. } | Self::InUse { .. } | Self::Busy { .. } => true,
             Self::Dm(error) => matches!(error.errno(), Some(Errno::EBUSY | Errno::ENXIO)),
             _ => false,
         }
@@ -504,6 +636,25 @@ fn most(largest: &[(String, Bytes)]) -> String {
     }
     let told: Vec<String> = largest.iter().map(|(name, size)| format!("{name} ({size})")).collect();
     format!("; of the active containers most is in {}", told.join(", "))
+}
+
+/// By whom a device is used, or how to look for them where nobody was found.
+fn users(by: &Holders, open_count: u32) -> String {
+    match (by.is_empty(), open_count) {
+        (false, _) => format!(": {by}"),
+        (true, 0) => String::new(),
+        (true, count) => format!(": it is open {count} times, by nobody that can be seen from here"),
+    }
+}
+
+/// Who keeps a mount from being unmounted: that it is mounted needs no telling.
+fn users_of_mount(by: &Holders) -> String {
+    let others = Holders { mounts: Vec::new(), ..by.clone() };
+    if others.is_empty() {
+        "it is in use, by nobody that can be seen from here; something may be mounted in it".to_owned()
+    } else {
+        others.to_string()
+    }
 }
 
 fn paths(paths: &[PathBuf]) -> String {

@@ -8,6 +8,7 @@ use crate::backing::block::{BlockDevices, SystemBlockDevices};
 use crate::backing::{LoopDevices, SystemLoops};
 use crate::dm::{self, DeviceMapper, Kernel};
 use crate::fs::{FileSystems, SystemFileSystems};
+use crate::thin_metadata::{MetadataReader, SystemMetadata};
 use crate::thin_tools::{MetadataChecker, ThinCheck};
 
 /// The things that a pool asks for anything outside its own directory.
@@ -22,6 +23,8 @@ pub struct Host {
     pub fs: Arc<dyn FileSystems>,
     /// The checker of metadata.
     pub checker: Arc<dyn MetadataChecker>,
+    /// The reader of metadata.
+    pub metadata: Arc<dyn MetadataReader>,
 }
 
 impl Host {
@@ -33,6 +36,7 @@ impl Host {
             blocks: Arc::new(SystemBlockDevices),
             fs: Arc::new(SystemFileSystems),
             checker: Arc::new(ThinCheck),
+            metadata: Arc::new(SystemMetadata),
         })
     }
 

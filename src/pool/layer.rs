@@ -5,8 +5,9 @@ use std::path::Path;
 use super::change::NewThin;
 use super::device::Use;
 use super::lock::Lock;
-use super::{Host, Location, Pool, PoolError, names};
-use crate::catalog::{Device, DeviceKind, DeviceState, Layer};
+use super::reading::Reading;
+use super::{ContainerName, Host, Location, Pool, PoolError, names};
+use crate::catalog::{Container, Device, DeviceKind, DeviceState, Layer};
 use crate::dm::{Mode, PoolStatus, Removal};
 use crate::fs::{Detached, MountOptions};
 use crate::units::Bytes;
@@ -39,17 +40,46 @@ impl<'h> DraftStore<'h> {
 
     /// Whether a layer is there, by its chain id.
     pub fn contains(&self, chain: &str) -> Result<bool, PoolError> {
-        Ok(Pool::open(self.host, &self.location)?.catalog.layer(chain)?.is_some())
+        Ok(self.pool()?.catalog.layer(chain)?.is_some())
     }
 
     /// A new layer on top of another, or of the base.
     pub fn draft(&self, parent: Option<&str>) -> Result<Draft<'h>, PoolError> {
-        let mut pool = Pool::open(self.host, &self.location)?;
+        let pool = self.pool()?;
         let origin = pool.layer_or_base(parent)?;
+        Draft::new(pool, &origin, &MountOptions::disposable())
+    }
+
+    /// A container as it is at this moment, as a layer that isn't finished. What its file system's journal holds is
+    /// in its place. If it is in use it stays so; its writes wait for as long as the kernel takes for the snapshot.
+    pub fn snapshot(&self, name: &ContainerName) -> Result<(Container, Draft<'h>), PoolError> {
+        // Nobody makes it active between our look at it and the snapshot: of an active one that isn't suspended the
+        // kernel would take a torn one.
+        let (container, _lock) = self.pool()?.claim(name.as_str())?;
+        let options = MountOptions::disposable().without_access_times();
+        let draft = Draft::new(self.pool()?, &container.device, &options)?;
+        Ok((container, draft))
+    }
+
+    /// A finished layer, or the base, to be read.
+    pub fn read(&self, chain: Option<&str>) -> Result<Reading<'h>, PoolError> {
+        let pool = self.pool()?;
+        let device = pool.layer_or_base(chain)?;
+        Reading::new(pool, device)
+    }
+
+    fn pool(&self) -> Result<Pool<'h>, PoolError> {
+        Pool::open(self.host, &self.location)
+    }
+}
+
+impl<'h> Draft<'h> {
+    fn new(mut pool: Pool<'h>, origin: &Device, options: &MountOptions) -> Result<Self, PoolError> {
         let thin = NewThin {
             kind: DeviceKind::Image,
-            origin: Some(&origin),
-            size: origin.size,
+            origin: Some(origin),
+            // A layer below that is older than the base's growth is smaller: this one makes up for it.
+            size: origin.size.max(pool.record.policy.base_size),
             becomes: DeviceState::Draft,
         };
         let name = pool.name.clone();
@@ -58,14 +88,14 @@ impl<'h> DraftStore<'h> {
         // Taken before the pool's lock is let go: between the two nobody could tell that we are at it.
         let lock = Lock::exclusive(&change.pool.paths.device_lock(device.id), change.pool.patience)?;
         drop(change);
-        let mut draft = Draft { pool, device, lock: Some(lock), mount: None };
+        let mut draft = Self { pool, device, lock: Some(lock), mount: None };
         let info = draft.pool.activate_device(&draft.device, Use::Own)?;
-        let filesystem = draft.pool.record.policy.filesystem;
-        draft.mount = Some(draft.pool.host.fs.mount_detached(
-            filesystem,
-            &info.device.kernel_node(),
-            &MountOptions::disposable(),
-        )?);
+        let (filesystem, node) = (draft.pool.record.policy.filesystem, info.device.kernel_node());
+        if origin.growing || draft.device.size > origin.size {
+            let size = draft.device.size;
+            draft.pool.host.fs.grow(filesystem, &node, size, &MountOptions::disposable())?;
+        }
+        draft.mount = Some(draft.pool.host.fs.mount_detached(filesystem, &node, options)?);
         Ok(draft)
     }
 }
@@ -138,7 +168,7 @@ impl Drop for Draft<'_> {
 }
 
 impl Pool<'_> {
-    /// The device that a new layer is a snapshot of.
+    /// The device of a layer, or the base.
     fn layer_or_base(&self, parent: Option<&str>) -> Result<Device, PoolError> {
         let device = match parent {
             None => self.catalog.base()?,

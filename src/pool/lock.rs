@@ -2,15 +2,17 @@
 //!
 //! The kernel drops them when the process dies, however it dies, so none is ever left behind.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Read, Seek, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 use thiserror::Error;
+
+use crate::files;
 
 /// Between two tries. flock can't wait with a bound, and a signal to break it off would belong to the process,
 /// not to a library.
@@ -71,7 +73,7 @@ impl Lock {
 
     /// Removes the lock's file and lets go. Who waits for it notices, and takes a new one.
     pub fn remove(self) -> Result<(), LockError> {
-        std::fs::remove_file(&self.path).map_err(|source| LockError::File { path: self.path.clone(), source })
+        files::remove(&self.path).map_err(|source| LockError::File { path: self.path.clone(), source })
     }
 
     fn wait(path: &Path, how: FlockArg, timeout: Duration) -> Result<Self, LockError> {
@@ -90,9 +92,8 @@ impl Lock {
     fn attempt(path: &Path, how: FlockArg) -> Result<Option<Self>, LockError> {
         let failed = |source: io::Error| LockError::File { path: path.to_owned(), source };
         loop {
-            let file =
-                OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path);
-            let locked = match Flock::lock(file.map_err(failed)?, how) {
+            let file = files::open_or_create(path).map_err(failed)?;
+            let locked = match Flock::lock(file, how) {
                 Ok(locked) => locked,
                 Err((_, Errno::EWOULDBLOCK)) => return Ok(None),
                 // A signal.
@@ -113,6 +114,7 @@ impl Lock {
     }
 
     /// Writes down who holds it, for who waits. Only a courtesy, so a failure doesn't matter.
+    #[allow(clippy::disallowed_methods, reason = "no step: nothing depends on what is written here")]
     fn sign(&mut self) {
         let command: Vec<String> =
             std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect();

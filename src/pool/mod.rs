@@ -2,46 +2,65 @@
 
 mod activate;
 mod backing;
+mod base;
 mod change;
-mod check;
+pub mod check;
 mod container;
 mod destroy;
 mod device;
 mod error;
 pub mod extend;
+mod family;
+mod grow;
+mod holders;
 mod host;
 mod image;
 mod largest;
 mod layer;
 mod lock;
+mod metadata;
+mod metadata_check;
+mod moment;
 mod names;
 mod observe;
 mod paths;
+mod reading;
 mod reap;
+mod repair;
 mod setup;
 pub mod status;
 #[cfg(test)]
 mod tests;
 pub mod trim;
+mod usage;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub use activate::{Activated, Deactivated};
-pub use check::Checking;
-pub use container::{ContainerStatus, NewContainer, NotActivated};
+pub use container::{
+    ContainerDetails, ContainerStatus, Label, LabelRefused, Labels, MountRequest, NewContainer, NewSize,
+    NotActivated, Renamed, Resized,
+};
 pub use error::{Difference, PoolError};
 pub use extend::ExtendError;
+pub use family::{Member, Role};
+pub use grow::Grown;
+pub use holders::Holders;
 pub use host::Host;
-pub use image::ImageStatus;
+pub use image::{ImageDetails, ImageStatus, Pruned, Unused};
 pub use layer::{Draft, DraftStore};
 pub use lock::LockError;
+pub use metadata_check::Checking;
 pub use names::{ContainerName, ImageName, NameRefused};
 pub use paths::Paths;
+pub use reading::Reading;
+pub use repair::{Orphans, Rebuild, RebuildFrom, Rebuilt, Repaired};
 pub use setup::{SetUp, Setup, Wanted};
+pub use usage::{Branch, DeviceShare, DeviceUsage, Usage};
 
 use crate::backing::Backing;
-use crate::catalog::{Catalog, PoolRecord, PoolState};
+use crate::catalog::{Catalog, PoolFile, PoolRecord, PoolState};
 use crate::dm;
 use crate::fs::MountOptions;
 use crate::units::PoolName;
@@ -88,7 +107,10 @@ impl Location {
         let mut pools: Vec<_> = names
             .filter_map(|name| name.to_str()?.parse().ok())
             .map(|name| Self { name, ..self.clone() })
-            .filter(|pool| pool.paths().catalog().exists())
+            .filter(|pool| {
+                let catalog = pool.paths().catalog();
+                catalog.exists() || PoolFile::beside(&catalog).exists()
+            })
             .collect();
         pools.sort_by(|one, other| one.name.cmp(&other.name));
         Ok(pools)
@@ -113,9 +135,18 @@ impl<'h> Pool<'h> {
     /// Opens a pool however far its life has come, or `None` where there is nothing.
     fn open_in_any_state(host: &'h Host, location: &Location) -> Result<Option<Self>, PoolError> {
         let paths = location.paths();
-        let Some(catalog) = Catalog::open(&paths.catalog())? else { return Ok(None) };
-        let Some(record) = catalog.pool()? else { return Ok(None) };
-        Self::new(host, location, catalog, record).map(Some)
+        let found = match Catalog::open(&paths.catalog())? {
+            Some(catalog) => catalog.pool()?.map(|record| (catalog, record)),
+            None => None,
+        };
+        match found {
+            Some((catalog, record)) => Self::new(host, location, catalog, record).map(Some),
+            // Only of a pool that was ready there is this file; it goes before the catalog does.
+            None if PoolFile::beside(&paths.catalog()).exists() => {
+                Err(PoolError::CatalogMissing { pool: location.name.to_string(), catalog: paths.catalog() })
+            }
+            None => Ok(None),
+        }
     }
 
     fn new(

@@ -44,6 +44,12 @@ pub(super) fn layer_device(pool: &PoolName, id: DeviceId) -> Result<dm::Name, dm
     dm::Name::new(format!("{pool}-image-{id}"))
 }
 
+/// Whether a device's name is that of a layer or the base of a pool.
+pub(super) fn is_layer_or_base(pool: &PoolName, node: &dm::Name) -> bool {
+    let rest = node.as_str().strip_prefix(pool.as_str()).and_then(|rest| rest.strip_prefix('-'));
+    rest.is_some_and(|rest| rest == "base" || rest.starts_with("image-"))
+}
+
 /// The device of a container.
 pub(super) fn container_device(
     pool: &PoolName,

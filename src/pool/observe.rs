@@ -5,13 +5,14 @@ use std::io::ErrorKind::NotFound;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, UNIX_EPOCH};
 
+use super::check::{ids, is_scarce};
 use super::status::{
-    DeviceCounts, Discard, Figures, HostSupport, Known, KnownDevice, LiesOn, Live, LoopFile, LoopFiles, Mode,
-    Problem, State, Status,
+    DeviceCounts, Discard, Fate, Figures, HostSupport, Known, KnownDevice, LiesOn, Live, LoopFile, LoopFiles,
+    Mode, Problem, State, Status, Waiting,
 };
 use super::{Host, Location, Pool, PoolError};
 use crate::backing::{Backing, FileSpace, MOST_METADATA, Part};
-use crate::catalog::{PoolRecord, PoolState};
+use crate::catalog::{Clock, DeviceState, PoolRecord, PoolState};
 use crate::dm::{self, DeviceNumber, PoolStatus, PoolUsage, Superblock, SuperblockError, Table};
 use crate::units::{Bytes, DataBlocks, MetaBlocks, Sectors, TransactionId};
 
@@ -59,6 +60,10 @@ impl Pool<'_> {
             }
         };
         self.damaged_files(status);
+        match self.scarce() {
+            Ok(scarce) => status.problems.extend(scarce),
+            Err(error) => status.problems.push(Problem::StatusUnreadable { why: error.to_string() }),
+        }
         match status.state {
             State::Active => {
                 match self.live() {
@@ -72,6 +77,12 @@ impl Pool<'_> {
                 status.problems.extend(self.superblock_problem(status.known.as_ref()));
             }
             State::Absent | State::HalfSetUp => {}
+        }
+        if let Some(known) = &mut status.known {
+            match self.waiting() {
+                Ok(waiting) => known.waiting = waiting,
+                Err(error) => status.problems.push(Problem::StatusUnreadable { why: error.to_string() }),
+            }
         }
         // A change that an earlier process made and could not write down is no mismatch: the next command does.
         if let (Some(known), Some(figures)) =
@@ -105,10 +116,49 @@ impl Pool<'_> {
                 containers: counts.containers,
             },
             deferred_deleted: counts.deleted,
+            waiting: Vec::new(),
             deferred_removal: policy.deferred_removal,
             deferred_deletion: policy.deferred_deletion,
             metadata_check: self.catalog.metadata_check()?,
         })
+    }
+
+    /// Devices that wait for their last user: those that are deleted, and nodes that go when they are closed.
+    fn waiting(&self) -> Result<Vec<Waiting>, PoolError> {
+        let mut waiting = Vec::new();
+        for device in self.catalog.devices_in(DeviceState::Deleted)? {
+            waiting.push(Waiting {
+                device: device.node.to_string(),
+                device_id: Some(device.id.get()),
+                to_be: Fate::Deleted,
+                open_count: self.active_device(&device)?.map_or(0, |info| info.open_count),
+            });
+        }
+        for info in self.nodes()?.into_iter().filter(|info| info.deferred_remove) {
+            let device = self.catalog.device_by_node(&info.name)?;
+            if device.as_ref().is_some_and(|device| device.state == DeviceState::Deleted) {
+                continue;
+            }
+            waiting.push(Waiting {
+                device: info.name.to_string(),
+                device_id: device.map(|device| device.id.get()),
+                to_be: Fate::Removed,
+                open_count: info.open_count,
+            });
+        }
+        Ok(waiting)
+    }
+
+    /// What runs out in the pool's life. The snapshot clock is known of the last activation, and what it can have become
+    /// since: to read it of a live pool takes a message.
+    fn scarce(&self) -> Result<Vec<Problem>, PoolError> {
+        let used = self.catalog.device_count()?;
+        let made = self.catalog.clock()?.unwrap_or_default().at_most(self.catalog.transaction_id()?);
+        let problems = [
+            is_scarce(used, ids()).then_some(Problem::IdsScarce { used, limit: ids() }),
+            is_scarce(made, Clock::END).then_some(Problem::SnapshotsScarce { made, limit: Clock::END }),
+        ];
+        Ok(problems.into_iter().flatten().collect())
     }
 
     fn live(&self) -> Result<Live, PoolError> {

@@ -59,6 +59,24 @@ impl Paths {
         self.locks().join("import")
     }
 
+    /// Held by who reads the pool's metadata.
+    #[must_use]
+    pub fn metadata_lock(&self) -> PathBuf {
+        self.locks().join("metadata")
+    }
+
+    /// There while a metadata snapshot of ours is held, so that one of a killed process is known from anybody else's.
+    #[must_use]
+    pub fn metadata_snapshot(&self) -> PathBuf {
+        self.directory.join("metadata-snapshot")
+    }
+
+    /// Held while a node of a layer comes or goes that is to be read: several may read one at a time.
+    #[must_use]
+    pub fn reading_lock(&self) -> PathBuf {
+        self.locks().join("reading")
+    }
+
     /// Where containers are mounted that were given no directory.
     #[must_use]
     pub fn mounts(&self) -> PathBuf {

@@ -13,10 +13,13 @@ impl Pool<'_> {
             // Whoever changes the pool settles what is open first.
             drop(self.change()?);
         }
+        // What it sees is freed by no deletion.
+        self.release_left_snapshot()?;
         // Drafts first: a dead one keeps the layers below it alive.
         self.reap_all(DeviceState::Draft)?;
         self.forget_unneeded_layers()?;
-        self.reap_all(DeviceState::Deleted)
+        self.reap_all(DeviceState::Deleted)?;
+        self.rest_all()
     }
 
     /// Frees what is in this state. One that can't be freed is no reason to fail: it stays for a later command.

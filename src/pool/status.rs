@@ -73,12 +73,37 @@ pub struct Known {
     pub devices: DeviceCounts,
     /// Devices that wait for their last user to be deleted.
     pub deferred_deleted: u64,
+    /// Each of those, and each whose node waits for its last user to be removed.
+    pub waiting: Vec<Waiting>,
     /// Whether a device in use is removed later.
     pub deferred_removal: bool,
     /// Whether a device in use is deleted later.
     pub deferred_deletion: bool,
     /// The last check of the metadata before it was loaded; none yet if the pool was never activated since its setup.
     pub metadata_check: Option<MetadataCheck>,
+}
+
+/// A device that waits for its last user.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Waiting {
+    /// What its node is called.
+    pub device: String,
+    /// Its id in the pool; unknown of a node that the catalog has no device for.
+    pub device_id: Option<u32>,
+    /// What is to happen to it then.
+    pub to_be: Fate,
+    /// How often it is open. One that is not is freed by the next command that removes or imports anything.
+    pub open_count: u32,
+}
+
+/// What is to happen to a device when nobody uses it any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Fate {
+    /// Only its node goes: a container that was unmounted.
+    Removed,
+    /// All of it: a container or an image that was removed.
+    Deleted,
 }
 
 /// What a pool lies on, as it was set up.

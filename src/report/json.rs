@@ -11,7 +11,7 @@ use crate::dm::NoSpacePolicy;
 use crate::fs::FileSystem;
 use crate::pool::status::{
     DeviceCounts, Discard, Figures, HostSupport, Known, LiesOn, Live, LoopFile, Mode, Problem, Space, State,
-    Status, Verdict,
+    Status, Verdict, Waiting,
 };
 use crate::thin_tools::{Depth, Outcome};
 use crate::units::{BlockSize, Bytes, PoolName, TransactionId};
@@ -43,6 +43,7 @@ struct Catalog<'a> {
     transaction_id: TransactionId,
     devices: DeviceCounts,
     deferred_deleted_devices: u64,
+    waiting_devices: &'a [Waiting],
     deferred_removal: bool,
     deferred_deletion: bool,
     metadata_check: Option<CheckJson<'a>>,
@@ -133,6 +134,7 @@ impl<'a> From<&'a Known> for Catalog<'a> {
             transaction_id: known.transaction_id,
             devices: known.devices,
             deferred_deleted_devices: known.deferred_deleted,
+            waiting_devices: &known.waiting,
             deferred_removal: known.deferred_removal,
             deferred_deletion: known.deferred_deletion,
             metadata_check: known.metadata_check.as_ref().map(CheckJson::from),

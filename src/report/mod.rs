@@ -2,19 +2,27 @@
 //! the tables and ages of lists. Nothing here asks the kernel or decides anything.
 
 mod age;
+mod check;
 mod docker;
 mod doctor;
+mod fields;
 mod json;
+mod list;
 mod row;
 mod table;
 #[cfg(test)]
 mod testing;
 mod text;
+mod usage;
 
 pub use age::age;
+pub use check::{CheckJson, found_text, repaired_text};
 pub use docker::docker_rows;
 pub use doctor::{FindingsJson, findings_text};
+pub use fields::fields;
 pub use json::{StatusJson, json};
-pub use row::{Row, print_rows};
+pub use list::{Field, Filter, FilterKind, Form, List, ListError, Show, Template, short};
+pub use row::{Row, aligned, print_rows};
 pub use table::{Column, Table};
 pub use text::{lies_on, metadata_check, text, text_rows};
+pub use usage::{Lines, TreeJson, UsageJson, tree_text, usage_text};

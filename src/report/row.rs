@@ -31,6 +31,15 @@ pub fn print_rows(rows: &[Row]) -> String {
     rows.iter().map(|row| row.to_string() + "\n").collect()
 }
 
+/// Values with their names before them, one a line, the values under each other.
+#[must_use]
+pub fn aligned(rows: &[(&str, String)]) -> String {
+    let width = rows.iter().map(|(name, _)| name.len() + 1).max().unwrap_or(0);
+    rows.iter()
+        .map(|(name, value)| format!("{:width$}  {}\n", format!("{name}:"), printable(value)))
+        .collect()
+}
+
 pub(super) fn printable(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
 }

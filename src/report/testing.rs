@@ -8,8 +8,8 @@ use crate::catalog::MetadataCheck;
 use crate::dm::{Blocks, NoSpacePolicy};
 use crate::fs::FileSystem;
 use crate::pool::status::{
-    DeviceCounts, Discard, Figures, HostSupport, Known, KnownDevice, LiesOn, Live, LoopFile, LoopFiles, Mode,
-    Problem, State, Status, Unchecked,
+    DeviceCounts, Discard, Fate, Figures, HostSupport, Known, KnownDevice, LiesOn, Live, LoopFile, LoopFiles,
+    Mode, Problem, State, Status, Unchecked, Waiting,
 };
 use crate::thin_tools::{Checked, Depth, Outcome};
 use crate::units::{BlockSize, Bytes, DataBlocks, MetaBlocks, Percent, TransactionId};
@@ -23,6 +23,7 @@ pub(super) fn dockers_capture() -> Status {
         known.loop_files = None;
         known.lies_on = on_disks();
         known.deferred_deleted = 0;
+        known.waiting.clear();
     }
     if let Some(live) = &mut status.live {
         live.data_device = Some(PathBuf::from("/dev/vdc"));
@@ -111,6 +112,8 @@ pub(super) fn every_status() -> Vec<Status> {
         Problem::DeviceShort { part: Part::Metadata, name: path(), expected: total, found: free },
         Problem::MetadataDamaged { said: "bad checksum".to_owned() },
         Problem::MetadataLeaks,
+        Problem::IdsScarce { used: 16_000_000, limit: 1 << 24 },
+        Problem::SnapshotsScarce { made: 16_000_000, limit: 1 << 24 },
         Problem::NotChecked {
             after_crash: true,
             why: Unchecked::OutOfTime { limit: Duration::from_secs(30) },
@@ -161,6 +164,12 @@ fn known() -> Known {
         transaction_id: TransactionId(7),
         devices: DeviceCounts { base: 1, images: 3, containers: 1 },
         deferred_deleted: 1,
+        waiting: vec![Waiting {
+            device: "thinpool-web1".to_owned(),
+            device_id: Some(7),
+            to_be: Fate::Deleted,
+            open_count: 1,
+        }],
         deferred_removal: true,
         deferred_deletion: true,
         metadata_check: Some(MetadataCheck {

@@ -3,7 +3,9 @@
 use super::docker::{docker_rows, from_catalog, no_figures, size};
 use super::row::{Row, print_rows};
 use crate::catalog::MetadataCheck;
-use crate::pool::status::{DeviceCounts, KnownDevice, LiesOn, LoopFile, Problem, State, Status};
+use crate::pool::status::{
+    DeviceCounts, Fate, KnownDevice, LiesOn, LoopFile, Problem, State, Status, Waiting,
+};
 use crate::thin_tools::{Depth, Outcome};
 use crate::units::Bytes;
 
@@ -35,6 +37,12 @@ fn ours(status: &Status) -> Vec<Row> {
         Row::new("Devices", from_catalog(status, |known| devices(known.devices))),
         Row::new("Low Water Mark", low_water(status)),
     ];
+    if let Some(known) = status.known.as_ref().filter(|known| !known.waiting.is_empty()) {
+        rows.push(Row::new(
+            "Waiting Devices",
+            known.waiting.iter().map(waiting).collect::<Vec<_>>().join(", "),
+        ));
+    }
     if let Some(check) = status.known.as_ref().and_then(|known| known.metadata_check.as_ref()) {
         rows.push(Row::new("Metadata Check", metadata_check(check)));
     }
@@ -47,6 +55,15 @@ fn ours(status: &Status) -> Vec<Row> {
         rows.push(Row::new("Loop Files", value));
     }
     rows
+}
+
+fn waiting(device: &Waiting) -> String {
+    let fate = match device.to_be {
+        Fate::Removed => "to be removed",
+        Fate::Deleted => "to be deleted",
+    };
+    let times = if device.open_count == 1 { "time" } else { "times" };
+    format!("{} ({fate}, open {} {times})", device.device, device.open_count)
 }
 
 fn mode(status: &Status) -> String {
@@ -141,6 +158,7 @@ Pool Mode: read-write
 Transaction Id: 7
 Devices: 1 base, 3 images, 1 container
 Low Water Mark: 5.369GB
+Waiting Devices: thinpool-web1 (to be deleted, open 1 time)
 Metadata Check: sound (quick, after a clean shutdown, 0.1 s)
 Loop Files: data 107.4GB (2.36GB allocated), metadata 2.147GB (2.5MB allocated)
 Health: healthy
@@ -160,6 +178,7 @@ Pool Mode: unknown (pool not active)
 Transaction Id: 7
 Devices: 1 base, 3 images, 1 container
 Low Water Mark: unknown (pool not active)
+Waiting Devices: thinpool-web1 (to be deleted, open 1 time)
 Metadata Check: sound (quick, after a clean shutdown, 0.1 s)
 Loop Files: data 107.4GB (2.36GB allocated), metadata 2.147GB (2.5MB allocated)
 Health: not active
@@ -309,9 +328,7 @@ Critical: A setup or a destroy of this pool is at work, or was interrupted. Run 
             for problem in &status.problems {
                 let sentence = problem.sentence(&status.pool);
                 assert!(sentence.ends_with('.') && !sentence.contains("  "), "{sentence}");
-                for word in ["thinpool check", "thinpool repair", "thinpool extend"] {
-                    assert!(!sentence.contains(word), "{sentence}");
-                }
+                assert!(!sentence.contains("thinpool extend"), "{sentence}");
             }
         }
     }

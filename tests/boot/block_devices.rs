@@ -99,27 +99,40 @@ fn disks_are_found_again_when_they_are_swapped_or_late_and_missed_when_they_are_
     machine.boot_well(&[Disk::At("meta"), Disk::WhenAsked("data")], NOT_THERE_AND_THEN);
 }
 
-/// One pool that gets a disk as it is, and one in a thin pool that another service makes active, late.
-const MADE_AND_FOUND: &str = r#"
+/// Disks by what they are known by, before their serial numbers.
+const DISKS: &str =
+    "nvme=/dev/disk/by-id/nvme-QEMU_NVMe_Ctrl_ scsi=/dev/disk/by-id/scsi-0QEMU_QEMU_HARDDISK_";
+
+/// Three pools: one that gets an NVMe disk for its volumes; one on whole disks, NVMe and SCSI; and one in a thin pool that
+/// another service makes active, late, on a GPT of a SCSI disk.
+const MADE_GIVEN_AND_FOUND: &str = r#"
     install_thinpool
-    thinpool --pool made setup --device /dev/disk/by-id/virtio-raw "${small[@]}"
+    thinpool --pool made setup --device "${nvme}raw" "${small[@]}"
     new_container made web
     in_fstab /dev/mapper/made-web /srv/made
     fill /srv/made
 
-    printf 'label: gpt\nsize=64M\nsize=2G\n' | sfdisk -q /dev/disk/by-id/virtio-parts
-    udevadm wait --timeout=60 /dev/disk/by-id/virtio-parts-part1 /dev/disk/by-id/virtio-parts-part2
+    thinpool --pool given setup --datadev "${nvme}data" --metadatadev "${scsi}meta" "${small[@]}"
+    new_container given web
+    in_fstab /dev/mapper/given-web /srv/given
+    fill /srv/given
+
+    printf 'label: gpt\nsize=64M\nsize=2G\n' | sfdisk -q "${scsi}parts"
+    udevadm wait --timeout=60 "${scsi}parts-part1" "${scsi}parts-part2"
     cat >/etc/systemd/system/other.service <<'UNIT'
 [Unit]
 Description=A thin pool of somebody else
 Before=thinpool@found.service
-Requires=dev-disk-by\x2did-virtio\x2dparts\x2dpart1.device dev-disk-by\x2did-virtio\x2dparts\x2dpart2.device
-After=dev-disk-by\x2did-virtio\x2dparts\x2dpart1.device dev-disk-by\x2did-virtio\x2dparts\x2dpart2.device
+Requires=dev-disk-by\x2did-scsi\x2d0QEMU_QEMU_HARDDISK_parts\x2dpart1.device
+After=dev-disk-by\x2did-scsi\x2d0QEMU_QEMU_HARDDISK_parts\x2dpart1.device
+Requires=dev-disk-by\x2did-scsi\x2d0QEMU_QEMU_HARDDISK_parts\x2dpart2.device
+After=dev-disk-by\x2did-scsi\x2d0QEMU_QEMU_HARDDISK_parts\x2dpart2.device
 [Service]
 Type=oneshot
 RemainAfterExit=yes
-ExecStart=/bin/sh -c 'cd /dev/disk/by-id && exec dmsetup create other --uuid OTHER-1 --table \
-    "0 $(blockdev --getsz virtio-parts-part2) thin-pool $PWD/virtio-parts-part1 $PWD/virtio-parts-part2 128 0"'
+ExecStart=/bin/sh -c 'cd /dev/disk/by-id && parts=$PWD/scsi-0QEMU_QEMU_HARDDISK_parts-part && \
+    exec dmsetup create other --uuid OTHER-1 --table \
+    "0 $(blockdev --getsz $${parts}2) thin-pool $${parts}1 $${parts}2 128 0"'
 ExecStop=dmsetup remove other
 [Install]
 WantedBy=multi-user.target
@@ -135,20 +148,60 @@ UNIT
 const THERE_AGAIN: &str = "
     timeout 60 bash -c 'until systemctl is-active thinpool@found.service; do sleep 0.2; done'
     assert_booted_well
-    assert_active thinpool@made.service srv-made.mount
+    assert_active thinpool@made.service srv-made.mount thinpool@given.service srv-given.mount
     assert_filled /srv/made
+    assert_filled /srv/given
     systemctl start srv-found.mount
     assert_filled /srv/found
 ";
 
+/// A pool that was stopped stays so, whatever is written to its devices, and is back when they are.
+const STOPPED: &str = r#"
+    systemctl stop srv-made.mount srv-given.mount srv-found.mount thinpool@made.service thinpool@given.service
+    for device in "${nvme}data" "${scsi}meta" /dev/direct-lvm-made/data; do
+        dd if="$device" of="$device" bs=4096 count=1 conv=notrunc,fsync status=none
+    done
+    udevadm settle
+    for pool in made given; do
+        [ "$(systemctl is-active "thinpool@$pool.service")" = inactive ] || fail "the pool $pool was started by a write"
+    done
+    vgchange -q -an direct-lvm-made
+    vgchange -q -ay direct-lvm-made
+    timeout 60 bash -c 'until systemctl is-active thinpool@made.service; do sleep 0.2; done'
+"#;
+
+/// Wiping the devices and taking volumes away are events that udev's rules see; none of them starts a unit of a pool that is
+/// on its way out.
+const ALL_DESTROYED: &str = r#"
+    since=$(date +'%Y-%m-%d %H:%M:%S')
+    for pool in made given found; do
+        systemctl stop "thinpool@$pool.service"
+        [ "$pool" != found ] || thinpool --pool found activate
+        thinpool --pool "$pool" destroy --yes
+    done
+    udevadm settle
+    sed -i '\,/srv/,d' /etc/fstab
+    systemctl daemon-reload
+    ! journalctl --no-pager --since "$since" | grep -E 'Start(ing|ed) thinpool@' || fail 'a destroyed pool was started'
+    [ -z "$(ls /etc/udev/rules.d/95-thinpool-* /etc/systemd/system/thinpool@*.d 2>/dev/null)" ] || fail 'files are left'
+    for disk in "${nvme}raw" "${nvme}data" "${scsi}meta"; do
+        [ -z "$(wipefs "$disk")" ] || fail "$disk is not blank"
+    done
+    assert_booted_well
+"#;
+
 #[test]
-fn a_pool_on_a_whole_disk_and_one_in_a_pool_of_somebody_elses_are_back_after_a_reboot() {
+fn pools_on_disks_of_other_kinds_and_in_a_pool_of_somebody_elses_are_back_after_a_reboot_and_gone_when_destroyed()
+ {
     if !there_are_machines() {
         return;
     }
-    let (machine, disks) = (Machine::new(), [Disk::At("raw"), Disk::At("parts")]);
-    machine.add_disk("raw", 4 << 30);
-    machine.add_disk("parts", 4 << 30);
-    machine.boot_well(&disks, MADE_AND_FOUND);
-    machine.boot_well(&disks, THERE_AGAIN);
+    let machine = Machine::new();
+    let disks = [Disk::Nvme("raw"), Disk::Scsi("parts"), Disk::Nvme("data"), Disk::Scsi("meta")];
+    for (name, size) in [("raw", 4 << 30), ("parts", 4 << 30), ("data", 2 << 30), ("meta", 64 << 20)] {
+        machine.add_disk(name, size);
+    }
+    machine.boot_well(&disks, &[DISKS, MADE_GIVEN_AND_FOUND].concat());
+    let swapped = [Disk::Scsi("meta"), Disk::Nvme("data"), Disk::Scsi("parts"), Disk::Nvme("raw")];
+    machine.boot_well(&swapped, &[DISKS, THERE_AGAIN, STOPPED, ALL_DESTROYED].concat());
 }

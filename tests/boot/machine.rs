@@ -16,6 +16,10 @@ pub struct Machine {
 pub enum Disk {
     /// There from the start. The kernel finds these in the order they are given in.
     At(&'static str),
+    /// The same, on NVMe.
+    Nvme(&'static str),
+    /// The same, on SCSI.
+    Scsi(&'static str),
     /// Plugged in so many seconds after the machine was switched on.
     Late(&'static str, u32),
     /// Plugged in when the script writes `plug in` and its serial number to `/dev/kmsg`.
@@ -56,6 +60,8 @@ impl Machine {
         for disk in disks {
             match disk {
                 Disk::At(serial) => command.arg("--keep-disk").arg(self.disk(serial)),
+                Disk::Nvme(serial) => command.arg("--nvme-disk").arg(self.disk(serial)),
+                Disk::Scsi(serial) => command.arg("--scsi-disk").arg(self.disk(serial)),
                 Disk::Late(serial, seconds) => {
                     command.arg("--late-disk").arg(format!("{}:{seconds}", self.disk(serial).display()))
                 }

@@ -279,6 +279,51 @@ fn another_pools_metadata_is_recognised_and_wiped_only_when_told_to() {
     assert!(disk.content()[..4096].iter().all(|byte| *byte == 0));
 }
 
+/// A disk that begins with zeroes but for these bytes at these places.
+fn disk_with(pieces: &[(usize, &[u8])]) -> Disk {
+    let mut disk = Disk::new();
+    disk.detach();
+    let mut start = vec![0; 256 << 10];
+    for (at, bytes) in pieces {
+        start[*at..at + bytes.len()].copy_from_slice(bytes);
+    }
+    disk.write_file(&start);
+    disk.attach("");
+    disk
+}
+
+#[test]
+fn members_of_arrays_and_pools_encrypted_disks_and_swap_are_named_and_nothing_of_them_is_changed() {
+    // As LUKS, zfs (five of its uberblocks), md 1.2 (with its checksum, a sum of words) and mkswap leave them.
+    let luks = disk_with(&[(0, b"LUKS\xba\xbe\0\x01")]);
+    let uberblock = 0x00ba_b10c_u64.to_le_bytes();
+    let zfs = disk_with(&[0, 1, 2, 3, 4].map(|slot| ((132 + slot) << 10, &uberblock[..])));
+    let (md, csum) = (4096, 0xa92b_4f05_u32.to_le_bytes());
+    let array = disk_with(&[
+        (md, &0xa92b_4efc_u32.to_le_bytes()),
+        (md + 4, &[1]),
+        (md + 144, &[8]),
+        (md + 216, &csum),
+    ]);
+    let swap = Disk::new();
+    sh(&format!("mkswap -q {}; udevadm settle", swap.node.display()));
+    for (disk, kind) in
+        [(&luks, "crypto_LUKS"), (&zfs, "zfs_member"), (&array, "linux_raid_member"), (&swap, "swap")]
+    {
+        let before = disk.content();
+        let found = System.obstacles(&disk.look()).expect("obstacles");
+        assert!(
+            !found.is_empty()
+                && found
+                    .iter()
+                    .all(|found| matches!(found, Obstacle::Signature { kind: is, .. } if is == kind)),
+            "{kind}: {found:?}"
+        );
+        assert!(found.iter().all(Obstacle::can_be_wiped), "{kind}");
+        assert!(disk.content() == before, "{kind}: looking changed something");
+    }
+}
+
 #[test]
 fn a_partitioned_disk_tells_what_is_on_its_partitions_and_can_be_wiped() {
     let disk = Disk::partitioned(0x53);

@@ -202,8 +202,9 @@ fn a_mount_that_is_in_use_stays_as_it_is() {
     create(&bench, &["one"]);
     let at = mount(&bench, "one");
     let user = File::open(at.join("file")).unwrap();
-    let said = bench.fails(1, ["container", "unmount", "one"]);
-    assert!(said.contains("fuser"), "{said}");
+    let said = bench.fails(6, ["container", "unmount", "one"]);
+    let whose = format!("process {} ", std::process::id());
+    assert!(said.contains(&whose) && said.contains("has a file in it open"), "{said}");
     assert!(at.join("file").exists());
     drop(user);
     bench.ok(["container", "unmount", "one"]);
@@ -235,6 +236,13 @@ fn a_container_in_use_is_gone_at_once_and_its_blocks_when_it_is_closed() {
     assert_eq!(names(&bench), Vec::<String>::new());
     let waiting = || bench.status()["catalog"]["deferred_deleted_devices"].clone();
     assert_eq!(waiting(), 1);
+    let queue = bench.status()["catalog"]["waiting_devices"][0].clone();
+    assert_eq!(
+        (&queue["to_be"], &queue["open_count"]),
+        (&Value::from("deleted"), &Value::from(1)),
+        "{queue}"
+    );
+    assert!(bench.run(["status"]).out.contains("Waiting Devices: "), "{queue}");
     let said = bench.fails(6, ["container", "create", "image", "--name", "one"]);
     assert!(said.contains("closes it"), "{said}");
     bench.fails(4, ["container", "mount", "one"]);

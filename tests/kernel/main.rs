@@ -9,6 +9,8 @@
 )]
 
 mod block;
+mod check;
+mod container_verbs;
 mod containers;
 mod devices;
 mod docs;
@@ -16,9 +18,12 @@ mod doctor;
 mod extend;
 mod images;
 mod lifecycle;
+mod lists;
+mod mounts;
 mod settings;
 mod status;
 mod support;
 mod tools;
 #[path = "../tree/mod.rs"]
 mod tree;
+mod usage;

@@ -163,7 +163,6 @@ fn a_loop_pool_never_promises_more_than_the_file_system_under_it_has() {
     std::fs::remove_file(host.join("ballast")).expect("removed");
     assert_eq!(bench.health().0, 0);
     bench.ok(["destroy", "--yes"]);
-    ok(Command::new("umount").arg(&host));
 }
 
 /// Writes until there is no room. Past the page cache, so that the writer hears of it.

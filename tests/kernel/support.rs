@@ -275,14 +275,14 @@ fn numbers(text: &str, before: &str) -> BTreeSet<u32> {
 }
 
 /// What the catalog says, read past the program that wrote it.
-struct CatalogFile {
-    transaction: u32,
-    devices: BTreeSet<u32>,
-    useless: BTreeSet<u32>,
+pub struct CatalogFile {
+    pub transaction: u32,
+    pub devices: BTreeSet<u32>,
+    pub useless: BTreeSet<u32>,
 }
 
 impl CatalogFile {
-    fn read(path: &Path) -> Self {
+    pub fn read(path: &Path) -> Self {
         const USELESS: &str = "
             WITH RECURSIVE needed (id) AS (
                 SELECT id FROM device WHERE kind = 'base'

@@ -8,6 +8,7 @@
 )]
 
 mod bed;
+mod metadata;
 mod pair;
 mod plain;
 mod same;

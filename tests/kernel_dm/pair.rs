@@ -11,7 +11,7 @@ use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use thinpool::dm::{
     DeviceMapper, DeviceNumber, Error, Info, IoError, Name, PoolStatus, Table, Thin, ThinPool, ThinStatus,
-    Twin,
+    Twin, Visibility,
 };
 use thinpool::units::{Bytes, MetaBlocks, Sectors};
 
@@ -118,6 +118,17 @@ impl<'a> Pair<'a> {
             (Err(_), Err(_)) => Ok(()),
             (twin, kernel) => Err(format!("open: the kernel: {kernel:?}, the twin: {twin:?}")),
         }
+    }
+
+    /// Renames a device; who has it open keeps it.
+    pub fn rename(&mut self, name: &Name, to: &Name) -> Result<(), String> {
+        let renamed = self.both(|dm| dm.rename(name, to, Visibility::Internal))?;
+        if renamed.is_ok()
+            && let Some(file) = self.open.remove(name)
+        {
+            self.open.insert(to.clone(), file);
+        }
+        Ok(())
     }
 
     /// Closes it, and waits for what the kernel removes then.

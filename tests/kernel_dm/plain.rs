@@ -11,7 +11,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use thinpool::dm::{
     Access, DeviceMapper, DeviceNumber, Kernel, Linear, Name, PoolMessage, Removal, Removed, Superblock,
-    Table, UdevSync, Visibility,
+    Table, UdevSync, Uuid, Visibility,
 };
 use thinpool::units::{Bytes, Sectors, TransactionId};
 
@@ -191,6 +191,26 @@ fn a_reload_that_is_refused_leaves_the_old_table_live_and_the_device_running() {
         assert_eq!(bed.dm.table(&bed.pool()).expect("one"), Some(old.clone()), "{blocks}");
         crate::pair::write(&thin, 0, 2).expect("its devices run");
     }
+}
+
+#[test]
+fn a_device_that_is_renamed_while_it_is_open_has_one_node_and_its_user_keeps_it() {
+    let bed = Bed::new();
+    bed.make_pool();
+    let (old, new) = (bed.make_thin(1), bed.name("renamed"));
+    let uuid = Uuid::of_device(&bed.uuid, id(1));
+    let user = File::open(old.path()).expect("opened");
+    bed.dm.rename(&old, &new, Visibility::Snapshot).expect("renamed");
+    let info = bed.dm.find(&new).expect("found").expect("there");
+    assert_eq!((DeviceNumber::of(&new.path()).expect("a node"), info.open_count), (info.device, 1));
+    assert!(old.path().symlink_metadata().is_err(), "the old node is still there");
+    assert_eq!(bed.dm.find_uuid(&uuid).expect("found"), Some(info));
+    crate::pair::write(&new, 0, 1).expect("written");
+    let refused = bed.dm.rename(&new, &bed.pool(), Visibility::Snapshot).expect_err("taken");
+    assert_eq!(refused.errno(), Some(Errno::EBUSY));
+    drop(user);
+    bed.dm.remove(&new, Removal::Now).expect("closed");
+    assert_eq!(bed.dm.find_uuid(&uuid).expect("asked"), None);
 }
 
 #[test]

@@ -80,6 +80,7 @@ enum Step {
     Activate { device: Pick, blocks: u64, access: Access },
     ReloadThin { device: Pick, blocks: u64 },
     Deactivate(Pick, Removal),
+    Rename { device: Pick, to: Pick },
     Transaction { right: bool, to: u64 },
     Suspend(Which),
     Resume(Which),
@@ -138,6 +139,7 @@ fn step() -> impl Strategy<Value = Step> {
         2 => (thin(), prop_oneof![Just(40_u64), Just(70)])
             .prop_map(|(device, blocks)| Step::ReloadThin { device, blocks }),
         4 => (thin(), removal).prop_map(|(device, removal)| Step::Deactivate(device, removal)),
+        2 => (thin(), thin()).prop_map(|(device, to)| Step::Rename { device, to }),
         4 => (prop::bool::weighted(0.7), 0..9_u64).prop_map(|(right, to)| Step::Transaction { right, to }),
         2 => which().prop_map(Step::Suspend),
         4 => which().prop_map(Step::Resume),
@@ -213,6 +215,10 @@ fn take(pair: &mut Pair<'_>, step: &Step) -> Result<(), String> {
         Step::Deactivate(device, removal) => {
             let name = bed.thin(now.active(device));
             pair.both(|dm| dm.remove(&name, removal)).map(drop)
+        }
+        Step::Rename { device, to } => {
+            let to = to.among((0..THINS).filter(|device| !now.active.contains(device)));
+            pair.rename(&bed.thin(now.active(device)), &bed.thin(to))
         }
         Step::Transaction { right, to } => {
             let from = match pair.twin.pool_status(&pool) {

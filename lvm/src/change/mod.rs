@@ -5,7 +5,7 @@ mod pv;
 mod vg;
 
 pub use lv::{NewLv, OldContent};
-pub use pv::{NewPv, Signs};
+pub use pv::NewPv;
 pub use vg::NewVg;
 
 use crate::error::{LvmError, Refusal};

@@ -9,29 +9,17 @@ use crate::signatures::is_busy;
 use crate::tool::Lvm;
 use crate::uuid::PvUuid;
 
-/// What to do about signatures on a disk.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Signs {
-    /// Leave the disk alone.
-    #[default]
-    Refuse,
-    /// Wipe them. What LVM or anybody else is using is left alone all the same.
-    Wipe,
-}
-
 /// A physical volume to be.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct NewPv {
     /// Its identity, for a caller who has to know it again before it is made; LVM's own choice if this isn't said.
     pub uuid: Option<PvUuid>,
-    /// What to do about signatures.
-    pub signatures: Signs,
     /// What the start of the data is aligned to; LVM asks the disk if this isn't said.
     pub alignment: Option<Bytes>,
 }
 
 impl Lvm {
-    /// Gives a disk to LVM.
+    /// Gives a disk to LVM. One with anything on it is left alone: LVM itself refuses what has a signature.
     pub fn pv_create(&self, device: &Path, new: &NewPv) -> Result<Pv, LvmError> {
         // pvcreate would make one anew that is in no group, under another uuid, without a word.
         if let Some(pv) = self.pv_of_device(device)? {
@@ -39,12 +27,6 @@ impl Lvm {
         }
         if let Some(busy) = busy(device)? {
             return Err(busy.into());
-        }
-        if new.signatures == Signs::Wipe {
-            // Not by pvcreate: it would need --yes, which answers every question; and it refuses a partitioned disk.
-            // Like pvcreate, wipefs opens the disk for itself alone, so that it fails if a partition is mounted.
-            let wiped = self.wipefs()?.wipe(device).map_err(LvmError::from);
-            wiped.map_err(|error| error.explained(|| busy(device)))?;
         }
         let chosen = new.uuid.as_ref().map(ToString::to_string);
         let alignment = new.alignment.map(Bytes::as_argument);

@@ -36,7 +36,11 @@ pub(super) fn on(device: &BlockDevice) -> Result<Vec<Obstacle>, BlockError> {
 pub(super) fn thin_pool(device: &BlockDevice) -> Result<Option<Obstacle>, BlockError> {
     let transaction_id = match Superblock::read(open(device, OpenOptions::new().read(true), 0)?) {
         Ok(superblock) => Some(superblock.transaction_id),
-        Err(SuperblockError::Checksum { .. } | SuperblockError::BlockSize(_)) => None,
+        Err(
+            SuperblockError::Checksum { .. }
+            | SuperblockError::Location { .. }
+            | SuperblockError::BlockSize(_),
+        ) => None,
         Err(SuperblockError::Empty | SuperblockError::Magic { .. }) => return Ok(None),
         // Too small to have one.
         Err(SuperblockError::Read(error)) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),

@@ -15,7 +15,7 @@ use nix::errno::Errno;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::BlockError;
-use super::sysfs::SysBlock;
+use super::sysfs::{SysBlock, unless_gone};
 
 /// Whether a udevd runs, as libudev's own callers ask.
 pub(super) fn is_running() -> bool {
@@ -31,6 +31,15 @@ pub(super) fn links_of(device: &SysBlock) -> Result<Option<Vec<PathBuf>>, BlockE
 pub(super) fn claimants(link: &Path) -> Result<Vec<SysBlock>, BlockError> {
     let context = context()?;
     let mut found = Vec::new();
+    for device in noted_claimants(link)? {
+        if links_in(&context, &device)?.is_some_and(|links| links.iter().any(|claimed| claimed == link)) {
+            found.push(device);
+        }
+    }
+    if !found.is_empty() {
+        return Ok(found);
+    }
+    // Nobody, or a udev that keeps its notes otherwise: every device is asked.
     for device in SysBlock::all()? {
         // A pool may have a thousand devices. Of those of device-mapper, only multipath's claim what a disk claims.
         if device.dm_uuid().is_some_and(|uuid| !uuid.contains("mpath-") && !link.ends_with(dm_link(&uuid))) {
@@ -39,6 +48,23 @@ pub(super) fn claimants(link: &Path) -> Result<Vec<SysBlock>, BlockError> {
         let links = links_in(&context, &device)?.unwrap_or_default();
         if links.iter().any(|claimed| claimed == link) {
             found.push(device);
+        }
+    }
+    Ok(found)
+}
+
+/// The devices that udev has noted as claimants of a link: it has a folder for each link, and in that an entry for each
+/// device, called by its number (`b8:16`), to decide which of them the link leads to. That is udev's own affair, so nobody
+/// may rely on its being there, and what is found is only where to ask first.
+fn noted_claimants(link: &Path) -> Result<Vec<SysBlock>, BlockError> {
+    let Some(name) = link.to_str().and_then(|link| link.strip_prefix("/dev/")) else { return Ok(Vec::new()) };
+    let folder = Path::new("/run/udev/links").join(name.replace('\\', "\\x5c").replace('/', "\\x2f"));
+    let Ok(entries) = folder.read_dir() else { return Ok(Vec::new()) };
+    let mut found = Vec::new();
+    for entry in entries.flatten() {
+        let number = entry.file_name().to_str().and_then(|name| name.strip_prefix('b')?.parse().ok());
+        if let Some(number) = number {
+            found.extend(unless_gone(SysBlock::of(number))?);
         }
     }
     Ok(found)

@@ -15,6 +15,7 @@ use super::sysfs::io_error;
 use super::usage::{self, is_busy, open};
 use super::{BlockDevice, BlockError, Obstacle};
 use crate::dm::SUPERBLOCK_SIZE;
+use crate::files;
 
 /// Wipes a device. It is claimed all the while, so that nobody can begin to use it meanwhile. udev watches devices that
 /// were open for writing being closed, and then looks at this one again.
@@ -47,10 +48,11 @@ fn claim(device: &BlockDevice) -> Result<File, BlockError> {
 
 fn zero_start(claimed: &File, device: &BlockDevice) -> Result<(), BlockError> {
     let length = usize::try_from(device.size.0).unwrap_or(usize::MAX).min(SUPERBLOCK_SIZE);
-    claimed
-        .write_all_at(&vec![0; length], 0)
-        .and_then(|()| claimed.sync_all())
-        .map_err(io_error("write to", &device.node))
+    steps::around(format_args!("zero the start of {}", device.name.display()), || {
+        claimed.write_all_at(&vec![0; length], 0)
+    })
+    .and_then(|()| files::sync(claimed, &device.node))
+    .map_err(io_error("write to", &device.node))
 }
 
 /// Lets the kernel look for partitions again where it knows some, whose table is gone now.
@@ -58,8 +60,11 @@ fn forget_partitions(claimed: &File, device: &BlockDevice) -> Result<(), BlockEr
     if still_there(device)?.partitions()?.is_empty() {
         return Ok(());
     }
-    // SAFETY: BLKRRPART takes no argument.
-    match unsafe { blkrrpart(claimed.as_raw_fd()) } {
+    let forgotten = steps::around(format_args!("forget the partitions of {}", device.name.display()), || {
+        // SAFETY: BLKRRPART takes no argument.
+        unsafe { blkrrpart(claimed.as_raw_fd()) }
+    });
+    match forgotten {
         // Somebody, udev most likely, looks at a partition just now. udevd does this itself when we close the device.
         Ok(_) | Err(Errno::EBUSY) => Ok(()),
         Err(errno) => Err(io_error("make the kernel forget the partitions of", &device.node)(errno.into())),

@@ -41,12 +41,13 @@ impl Faults {
 
     /// Before each ioctl that only reads.
     pub(super) fn read(&self) -> Result<(), Errno> {
-        if self.dead { Err(Errno::EOWNERDEAD) } else { Ok(()) }
+        if self.dead || steps::is_dead() { Err(Errno::EOWNERDEAD) } else { Ok(()) }
     }
 
     /// Before each ioctl that changes something.
     pub(super) fn change(&mut self) -> Result<(), Errno> {
         self.read()?;
+        steps::during(format_args!("an ioctl of the twin"));
         self.made += 1;
         if self.die == Some(self.made) {
             self.dead = true;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use nix::errno::Errno;
 
+use crate::dm::Blocks;
 use crate::dm::superblock::{SUPERBLOCK_SIZE, Superblock};
 use crate::units::{BlockSize, DataBlocks, DeviceId, MetaBlocks, TransactionId};
 
@@ -18,19 +19,27 @@ const LEAF_ENTRIES: u64 = 126;
 
 /// Where a block of a device lies, and when it got there. The clock decides what is shared, as in the kernel: a
 /// block is taken for shared also after the last other device that had it is gone, and copied once more.
-#[derive(Debug, Clone, Copy)]
-struct Mapping {
-    block: u64,
-    time: u32,
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Mapping {
+    /// The block of the data.
+    pub block: u64,
+    /// The snapshot clock when it was mapped.
+    pub time: u32,
 }
 
 type Mappings = BTreeMap<u64, Mapping>;
 
 /// One thin device in the metadata.
-#[derive(Debug, Clone, Default)]
-struct Volume {
-    mappings: Mappings,
-    snapshotted: u32,
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Volume {
+    /// From the device's blocks to those of the data.
+    pub mappings: BTreeMap<u64, Mapping>,
+    /// The pool's transaction id when it was made.
+    pub transaction_id: TransactionId,
+    /// The snapshot clock when it was made.
+    pub created: u32,
+    /// The same when it last became a snapshot or the origin of one.
+    pub snapshotted: u32,
 }
 
 /// A pool's metadata, always as committed: every change is committed at once here.
@@ -44,7 +53,7 @@ pub(super) struct Metadata {
     time: u32,
     volumes: BTreeMap<DeviceId, Volume>,
     /// What a reserved metadata snapshot still sees: these blocks are not free while it is held.
-    held: Option<Vec<Mappings>>,
+    held: Option<BTreeMap<DeviceId, Volume>>,
     /// How many mappings, held ones included, lead to each data block that is in use.
     references: BTreeMap<u64, u32>,
     next_block: u64,
@@ -82,8 +91,12 @@ impl Metadata {
             time: self.time,
             needs_check: self.needs_check,
             metadata_used: self.meta_used(),
+            data: Blocks { used: self.data_used(), total: self.data_total },
+            held_root: self.held_root(),
+            mapping_root: MetaBlocks(0),
+            details_root: MetaBlocks(0),
         }
-        .encode()
+        .encode(MetaBlocks(0))
     }
 
     pub(super) fn devices(&self) -> Vec<DeviceId> {
@@ -98,7 +111,9 @@ impl Metadata {
         if self.contains(id) {
             return Err(Errno::EEXIST);
         }
-        self.volumes.insert(id, Volume { mappings: Mappings::new(), snapshotted: self.time });
+        let (transaction_id, time) = (self.transaction, self.time);
+        let new = Volume { mappings: Mappings::new(), transaction_id, created: time, snapshotted: time };
+        self.volumes.insert(id, new);
         Ok(())
     }
 
@@ -109,7 +124,8 @@ impl Metadata {
         let volume = self.volumes.get_mut(&origin).ok_or(Errno::ENODATA)?;
         self.time += 1;
         volume.snapshotted = self.time;
-        let volume = volume.clone();
+        let (transaction_id, created) = (self.transaction, self.time);
+        let volume = Volume { transaction_id, created, ..volume.clone() };
         self.hold(&volume.mappings);
         self.volumes.insert(id, volume);
         Ok(())
@@ -125,9 +141,9 @@ impl Metadata {
         if self.held.is_some() {
             return Err(Errno::EBUSY);
         }
-        let held: Vec<Mappings> = self.volumes.values().map(|volume| volume.mappings.clone()).collect();
-        for mappings in &held {
-            self.hold(mappings);
+        let held = self.volumes.clone();
+        for volume in held.values() {
+            self.hold(&volume.mappings);
         }
         self.held = Some(held);
         Ok(())
@@ -135,8 +151,8 @@ impl Metadata {
 
     pub(super) fn release_snapshot(&mut self) -> Result<(), Errno> {
         let held = self.held.take().ok_or(Errno::EINVAL)?;
-        for mappings in &held {
-            self.release(mappings);
+        for volume in held.values() {
+            self.release(&volume.mappings);
         }
         Ok(())
     }
@@ -197,9 +213,17 @@ impl Metadata {
         MetaBlocks(used.min(total))
     }
 
-    /// Where the metadata snapshot is, which the twin has no true number for.
+    /// Where the metadata snapshot is: the twin's is always in the same place.
     pub(super) fn held_root(&self) -> Option<MetaBlocks> {
-        self.held.as_ref().map(|_| MetaBlocks(self.meta_used().0 - 1))
+        self.held.as_ref().map(|_| MetaBlocks(1))
+    }
+
+    pub(super) fn volumes(&self) -> &BTreeMap<DeviceId, Volume> {
+        &self.volumes
+    }
+
+    pub(super) fn held_volumes(&self) -> Option<&BTreeMap<DeviceId, Volume>> {
+        self.held.as_ref()
     }
 
     fn hold(&mut self, mappings: &Mappings) {

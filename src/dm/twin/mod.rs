@@ -11,6 +11,7 @@ mod state;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use nix::errno::Errno;
@@ -20,12 +21,13 @@ use self::state::{Device, State};
 use super::superblock::SUPERBLOCK_SIZE;
 use super::{
     Access, DeviceMapper, DeviceNumber, Error, Info, Name, NewDevice, Operation, PoolMessage, PoolStatus,
-    Removal, Removed, Table, ThinStatus, ThinUsage, UdevSync, Version, Versions, Visibility,
+    Removal, Removed, Table, ThinStatus, ThinUsage, UdevSync, Uuid, Version, Versions, Visibility,
 };
 use crate::units::{Bytes, DeviceId, Sectors};
 
 pub use self::disk::Disk;
 pub use self::fault::Injection;
+pub use self::metadata::{Mapping, Volume};
 pub use self::pool::IoError;
 pub use self::state::TornSnapshot;
 
@@ -106,6 +108,18 @@ impl Twin {
         self.lock().metadata(metadata).map(metadata::Metadata::devices).unwrap_or_default()
     }
 
+    /// What a pool's metadata has of each thin device.
+    #[must_use]
+    pub fn volumes(&self, metadata: DeviceNumber) -> BTreeMap<DeviceId, Volume> {
+        self.lock().metadata(metadata).map(|metadata| metadata.volumes().clone()).unwrap_or_default()
+    }
+
+    /// The same in the metadata snapshot, if one is held.
+    #[must_use]
+    pub fn held_volumes(&self, metadata: DeviceNumber) -> Option<BTreeMap<DeviceId, Volume>> {
+        self.lock().metadata(metadata)?.held_volumes().cloned()
+    }
+
     /// Opens a device, as a mount does.
     pub fn open(&self, name: &Name) -> Result<(), Errno> {
         self.lock().open(name)
@@ -159,8 +173,8 @@ impl Twin {
         })
     }
 
-    /// How many ioctls that change something were made so far: create, load, clear, suspend, resume, remove,
-    /// message. A test that kills a command at each of them counts here first.
+    /// How many ioctls that change something were made so far: create, load, clear, suspend, resume, rename,
+    /// remove, message. A test that kills a command at each of them counts here first.
     #[must_use]
     pub fn ioctls(&self) -> u64 {
         self.lock().faults.made
@@ -175,6 +189,11 @@ impl Twin {
     /// as well, fail with EOWNERDEAD and do nothing, so that nothing is cleaned up, until [`Twin::revive`].
     pub fn die_at(&self, n: u64) {
         self.lock().faults.die_at(n);
+    }
+
+    /// Something else that the caller does, where it may be killed as at an ioctl.
+    pub fn side_effect(&self) -> Result<(), Errno> {
+        self.lock().faults.change()
     }
 
     /// A new process takes over from one that [`Twin::die_at`] killed.
@@ -267,6 +286,13 @@ impl DeviceMapper for Twin {
         Ok(state.info(name))
     }
 
+    fn find_uuid(&self, uuid: &Uuid) -> Result<Option<Info>, Error> {
+        let state = self.lock();
+        state.faults.read().map_err(refused(Operation::Find, uuid))?;
+        let ours = |info: &Info| info.uuid.as_deref() == Some(uuid.as_str());
+        Ok(state.devices.keys().filter_map(|name| state.info(name)).find(ours))
+    }
+
     fn create(&self, new: &NewDevice<'_>) -> Result<Info, Error> {
         let NewDevice { name, uuid, table, access, .. } = *new;
         let mut state = self.lock();
@@ -294,16 +320,20 @@ impl DeviceMapper for Twin {
             Err(errno) => return Err(refused(Operation::Load, name)(errno)),
         };
         state.load(name, table, access).map_err(refused(Operation::Load, name))?;
-        if let Err(errno) = state.suspend(name) {
-            let _ = state.clear(name);
-            return Err(refused(Operation::Suspend, name)(errno));
-        }
         let Err(errno) = state.resume(name) else { return Ok(()) };
-        if state.resume(name).is_err()
-            && let Some(old) = old
-        {
-            let restored = state.load(name, &old, access).and_then(|()| state.resume(name));
-            restored.map_err(refused(Operation::Resume, name))?;
+        // The kernel would wait.
+        if errno == Errno::EDEADLK {
+            let _ = state.clear(name);
+            return Err(refused(Operation::Resume, name)(errno));
+        }
+        if state.resume(name).is_err() {
+            match old {
+                Some(old) => {
+                    let restored = state.load(name, &old, access).and_then(|()| state.resume(name));
+                    restored.map_err(refused(Operation::Resume, name))?;
+                }
+                None => drop(state.clear(name)),
+            }
         }
         Err(refused(Operation::Resume, name)(errno))
     }
@@ -320,6 +350,10 @@ impl DeviceMapper for Twin {
         let name = &info.name;
         self.lock().cancel_deferred_remove(name).map_err(refused(Operation::Message, name))?;
         if info.suspended { self.resume(name, visibility) } else { Ok(()) }
+    }
+
+    fn rename(&self, name: &Name, to: &Name, _visibility: Visibility) -> Result<(), Error> {
+        self.lock().rename(name, to).map_err(refused(Operation::Rename, name))
     }
 
     fn remove(&self, name: &Name, removal: Removal) -> Result<Removed, Error> {

@@ -400,6 +400,17 @@ impl State {
         }
     }
 
+    /// `dm_hash_rename`: whoever has it open doesn't matter.
+    pub(super) fn rename(&mut self, name: &Name, to: &Name) -> Result<(), Errno> {
+        self.faults.change()?;
+        if self.devices.contains_key(to) {
+            return Err(Errno::EBUSY);
+        }
+        let device = self.devices.remove(name).ok_or(Errno::ENXIO)?;
+        self.devices.insert(to.clone(), device);
+        Ok(())
+    }
+
     pub(super) fn remove(&mut self, name: &Name, removal: Removal) -> Result<Removed, Errno> {
         self.faults.change()?;
         if self.open_count(self.device(name)?) > 0 {

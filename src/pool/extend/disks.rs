@@ -53,10 +53,11 @@ impl Pool<'_> {
             && !group.disks.contains(&spare)
         {
             group.disks.push(spare.clone());
-            self.catalog.set_backing(&backing, &self.record.policy)?;
+            self.catalog.intend_growth(&PoolGrowth::default(), &backing)?;
             self.record.backing = backing;
         }
         Volumes::add_made_disk(&lvm, &volume.id().vg, &spare)?;
+        self.catalog.end_growth()?;
         Ok(true)
     }
 
@@ -138,7 +139,8 @@ impl Pool<'_> {
         Ok(PoolGrowth { data: Some(data), metadata: Some(metadata) })
     }
 
-    fn location(&self) -> Location {
+    /// Where the pool is, to be opened again.
+    pub(in crate::pool) fn location(&self) -> Location {
         Location {
             name: self.name.clone(),
             root: self.paths.directory().parent().unwrap_or(Path::new("/")).to_owned(),

@@ -11,7 +11,7 @@ use crate::backing::block::{BlockDevice, Identity};
 use crate::backing::{
     Backing, Devices, Disk, Group, LoopFileError, LoopFiles, Loopback, Member, Part, Volumes,
 };
-use crate::catalog::{Catalog, Policy};
+use crate::catalog::{Catalog, Policy, PoolFile};
 use crate::pool::lock::{Lock, LockError};
 use crate::pool::{ExtendError, Host, Location, Paths, Pool, PoolError, io_error};
 use crate::units::{Bytes, PoolName};
@@ -38,11 +38,7 @@ impl Setup {
             }
             Wanted::ThinPool(name) => {
                 self.look(host).refuse_strange_wipes(&[])?;
-                let (backing, policy) = existing::claim(host, name, &self.policy)?;
-                if let Some(pool) = pool_with(&self.location, |other| *other == backing)? {
-                    return Err(PoolError::UsedByPool { device: name.into(), pool });
-                }
-                return Ok((backing, policy));
+                return existing::claim(host, &self.location, name, &self.policy);
             }
             Wanted::Devices { data, metadata } => self.claim_devices(host, data, metadata.as_deref())?,
             Wanted::Disks { disks, group, sizes } => {
@@ -203,9 +199,14 @@ pub(super) fn pool_with(
     for entry in location.root.read_dir().map_err(io_error("list", &location.root))? {
         let name = entry.map_err(io_error("list", &location.root))?.file_name();
         let Some(pool) = name.to_str().and_then(|name| name.parse::<PoolName>().ok()) else { continue };
-        let Some(catalog) = Catalog::open(&Paths::new(&location.root, &pool).catalog())? else { continue };
-        let Some(record) = catalog.pool()? else { continue };
-        if pool != location.name && has(&record.backing) {
+        let path = Paths::new(&location.root, &pool).catalog();
+        let record = Catalog::open(&path)?.map(|catalog| catalog.pool()).transpose()?.flatten();
+        let backing = match record {
+            Some(record) => Some(record.backing),
+            // Its catalog is lost, and can be made again as long as nobody takes what it lies on.
+            None => PoolFile::read(&path)?.map(|known| known.backing),
+        };
+        if pool != location.name && backing.is_some_and(|backing| has(&backing)) {
             return Ok(Some(pool.to_string()));
         }
     }

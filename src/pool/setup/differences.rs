@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{Setup, Wanted};
+use super::{BASE_SIZE, Setup, Wanted};
 use crate::backing::block::{BlockDevice, BlockError};
 use crate::backing::{Backing, Disk, LoopFiles, Member, Part};
 use crate::catalog::{Policy, PoolRecord};
@@ -23,8 +23,16 @@ impl Setup {
         differences.extend(self.of_backings(host, &record.backing)?);
         differences.extend(self.of_spares(host, &record.backing)?);
         differences.retain(|difference| self.asked.contains(&difference.setting));
+        // A base can grow, and is grown when all else is found to be as asked for.
+        let (is, asked) = (record.policy.base_size, wanted.base_size);
+        if asked > is {
+            differences.retain(|difference| difference.setting != BASE_SIZE);
+        }
         if differences.is_empty() {
             return Ok(());
+        }
+        if asked < is && differences.iter().all(|difference| difference.setting == BASE_SIZE) {
+            return Err(PoolError::NotSmaller { name: "the base".to_owned(), has: is, asked });
         }
         Err(PoolError::Differs { pool: self.location.name.to_string(), differences })
     }
@@ -185,7 +193,7 @@ fn of_policies(is: &Policy, asked: &Policy) -> Vec<Difference> {
             ("loop-data-size", size(policy.data_size)),
             ("loop-metadata-size", size(policy.metadata_size)),
             ("block-size", policy.block_size.to_string()),
-            ("base-size", size(policy.base_size)),
+            (BASE_SIZE, size(policy.base_size)),
             ("fs", policy.filesystem.to_string()),
             ("mkfs-args", policy.mkfs_arguments.join(" ")),
             ("mount-options", policy.mount_options.join(",")),

@@ -11,7 +11,8 @@ use std::time::Instant;
 
 use super::change::NewThin;
 use super::destroy::remove_directory;
-use super::device::{LARGEST, SIZE_STEP, Use};
+use super::device::Use;
+use super::grow::check_size;
 use super::lock::Lock;
 use super::{Activated, Checking, Host, Location, Paths, Pool, PoolError, names, now};
 use crate::backing::{Backing, Loopback, Part, Sizes, make_private_directory};
@@ -19,6 +20,9 @@ use crate::catalog::{Catalog, DeviceKind, DeviceState, Durability, Policy, PoolR
 use crate::dm::{Removal, Uuid};
 use crate::fs::FileSystem;
 use crate::units::TransactionId;
+
+/// The one setting that can be changed later, if only to more.
+const BASE_SIZE: &str = "base-size";
 
 /// What a pool is to be.
 #[derive(Debug, Clone)]
@@ -78,6 +82,8 @@ pub enum SetUp {
     Activated,
     /// The same, and it can only be read: its status tells why.
     Unchangeable,
+    /// It was there, and its base is as large now as was asked for.
+    BaseGrown,
 }
 
 impl Setup {
@@ -95,6 +101,7 @@ impl Setup {
                     Activated::Now => SetUp::Activated,
                     Activated::Unchangeable => SetUp::Unchangeable,
                 };
+                let done = if self.grow_base(&mut pool)? { SetUp::BaseGrown } else { done };
                 return Ok((pool, done));
             }
             tracing::info!(pool = %pool.name, "clearing away what an earlier process left half done");
@@ -111,6 +118,16 @@ impl Setup {
                 Err(cause.after_cleaning_up(cleanup))
             }
         }
+    }
+
+    /// Makes the base of a pool that exists larger, if that was asked for, as a restart of Docker's did.
+    fn grow_base(&self, pool: &mut Pool<'_>) -> Result<bool, PoolError> {
+        let (asked, is) = (self.policy.base_size, pool.record.policy.base_size);
+        if !self.asked.contains(&BASE_SIZE) || asked <= is {
+            return Ok(false);
+        }
+        pool.grow_base(asked)?;
+        Ok(true)
     }
 
     /// The lock, in the pool's directory, which may vanish while we wait: who destroys a pool removes both.
@@ -131,13 +148,10 @@ impl Setup {
         if sync.races() && !self.ignore_udev_races {
             return Err(PoolError::UdevRaces(sync));
         }
-        if !self.policy.base_size.0.is_multiple_of(SIZE_STEP.0) || self.policy.base_size > LARGEST {
-            return Err(PoolError::Size(self.policy.base_size));
-        }
+        check_size(self.policy.base_size)?;
         // The kernel would say EINVAL to either, and not why.
         let block = self.policy.block_size;
-        for (setting, size) in
-            [("loop-data-size", self.policy.data_size), ("base-size", self.policy.base_size)]
+        for (setting, size) in [("loop-data-size", self.policy.data_size), (BASE_SIZE, self.policy.base_size)]
         {
             if size < block.bytes() {
                 return Err(PoolError::LessThanABlock { setting, size, block });
@@ -223,11 +237,15 @@ fn make_files(pool: &mut Pool<'_>, loopback: Loopback) -> Result<(), PoolError> 
 }
 
 /// The empty file system that everything descends from.
-fn make_base(pool: &mut Pool<'_>) -> Result<(), PoolError> {
+pub(super) fn make_base(pool: &mut Pool<'_>) -> Result<(), PoolError> {
     let (name, policy) = (pool.name.clone(), pool.record.policy.clone());
     let new =
         NewThin { kind: DeviceKind::Base, origin: None, size: policy.base_size, becomes: DeviceState::Draft };
-    let base = pool.change()?.create(&new, |_| names::base_device(&name), |_, _| Ok(true))?;
+    let mut change = pool.change()?;
+    let base = change.create(&new, |_| names::base_device(&name), |_, _| Ok(true))?;
+    // In a pool that is ready, this is what keeps it from being freed as nobody's.
+    let _working = Lock::exclusive(&change.pool.paths.device_lock(base.id), change.pool.patience)?;
+    drop(change);
     let info = pool.activate_device(&base, Use::Own)?;
     let node = info.device.kernel_node();
     pool.host.fs.make(policy.filesystem, &node, &policy.mkfs_arguments)?;

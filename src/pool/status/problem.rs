@@ -153,6 +153,20 @@ pub enum Problem {
     },
     /// The metadata counts blocks as used that nobody uses.
     MetadataLeaks,
+    /// Few ids are left for devices.
+    IdsScarce {
+        /// How many are in use.
+        used: u64,
+        /// How many there are.
+        limit: u64,
+    },
+    /// Few snapshots can still be made in the pool's life.
+    SnapshotsScarce {
+        /// How many were made, at most.
+        made: u64,
+        /// How many can be.
+        limit: u64,
+    },
     /// The metadata could not be checked when the pool was activated.
     NotChecked {
         /// Whether the pool had not been put to rest in order.
@@ -213,6 +227,8 @@ impl Problem {
             | Self::ThinPoolMissing { .. }
             | Self::GrowthUnfinished
             | Self::MetadataLeaks
+            | Self::IdsScarce { .. }
+            | Self::SnapshotsScarce { .. }
             | Self::NotChecked { after_crash: true, .. }
             | Self::HostRoomUnknown { .. } => Severity::Warning,
             Self::HostNearlyFull { available, .. } if available.0 > 0 => Severity::Warning,
@@ -260,6 +276,8 @@ impl Problem {
             Self::ThinPoolMissing { .. } => "thin_pool_missing",
             Self::MetadataDamaged { .. } => "metadata_damaged",
             Self::MetadataLeaks => "metadata_leaks",
+            Self::IdsScarce { .. } => "ids_scarce",
+            Self::SnapshotsScarce { .. } => "snapshots_scarce",
             Self::NotChecked { .. } => "metadata_not_checked",
             Self::Suspended => "suspended",
             Self::HostNearlyFull { .. } => "host_nearly_full",
@@ -325,7 +343,10 @@ impl Problem {
             Self::TransactionMismatch { expected, found } => format!(
                 "Catalog and pool don't belong together: the catalog expects transaction id {expected}, the pool \
                  has {found}. One of them was restored from an older copy or belongs to another pool. Nothing is \
-                 changed until they agree: put back the pair that was saved together, then `{activate}`."
+                 changed until they agree: put back the pair that was saved together, then `{activate}`; or let `{}` show what differs, \
+                 and `{}` bring them together.",
+                run("check"),
+                run("repair"),
             ),
             Self::SuperblockDamaged { all_zero: true } => "The pool's metadata begins with zeros: it was wiped or \
                  replaced. Activating it would make the kernel format an empty pool over it, so that is refused. \
@@ -378,6 +399,15 @@ impl Problem {
             Self::MetadataDamaged { said } => format!(
                 "The pool's metadata is damaged ({said}), so the pool isn't activated. Copy the metadata before anything else, \
                  and repair the copy with thin_repair(8). `{activate} --no-check` loads it as it is."
+            ),
+            Self::IdsScarce { used, limit } => format!(
+                "{used} of the {limit} ids that a pool has for its devices are in use; without a free one, no image is imported \
+                 and no container made. Remove what you can with `{remove_container}` and `{remove_image}`."
+            ),
+            Self::SnapshotsScarce { made, limit } => format!(
+                "Up to {made} of the {limit} snapshots were made that a pool can have in its life (`{}` counts them): more are \
+                 refused, as the kernel would mix up blocks. Set up a new pool and move to it what is needed; removing helps not.",
+                run("check")
             ),
             Self::MetadataLeaks => format!(
                 "The pool's metadata counts blocks as used that nobody uses: nothing is lost but their room. Stop the \

@@ -5,8 +5,9 @@ use std::time::Duration;
 use super::kills::killed_everywhere;
 use super::machine::Machine;
 use crate::backing::block::BlockDevices;
+use crate::backing::{Backing, Devices};
 use crate::pool::status::State;
-use crate::pool::{Checking, PoolError, SetUp, Wanted};
+use crate::pool::{Checking, Pool, PoolError, SetUp, Wanted};
 use crate::thin_tools::{Depth, Outcome};
 use crate::units::Bytes;
 
@@ -168,6 +169,28 @@ fn devices_that_were_given_to_somebody_else_after_a_killed_setup_are_left_alone(
     let before = std::fs::read(&metadata).expect("read");
     let _ = machine.location.destroy(&machine.host, false);
     assert!(std::fs::read(&metadata).expect("read") == before, "another pool's metadata was wiped");
+}
+
+#[test]
+fn devices_that_a_killed_setup_had_not_taken_keep_nobody_from_clearing_up_whoever_uses_them_by_now() {
+    for taken in [false, true] {
+        let machine = Machine::on_disks();
+        machine.twin.die_at(1);
+        machine.set_up().expect_err("killed");
+        machine.twin.revive();
+        let mut pool =
+            Pool::open_in_any_state(&machine.host, &machine.location).expect("opened").expect("there");
+        let Backing::Devices(devices) = pool.record.backing.clone() else { panic!("{:?}", pool.record) };
+        let backing = Backing::Devices(Devices { taken, ..devices });
+        pool.catalog.set_backing(&backing, &pool.record.policy).expect("written");
+        drop(pool);
+        machine.disks.mount(&machine.disk_nodes().0);
+        match machine.location.destroy(&machine.host, false) {
+            Ok(()) => assert!(!taken && !machine.location.paths().directory().exists()),
+            Err(PoolError::Obstacles { .. }) => assert!(taken),
+            Err(error) => panic!("{error}"),
+        }
+    }
 }
 
 #[test]

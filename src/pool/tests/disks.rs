@@ -15,11 +15,12 @@ pub(super) struct Disks {
     twin: Arc<Twin>,
     directory: PathBuf,
     plugged: Mutex<Vec<BlockDevice>>,
+    used: Mutex<Vec<PathBuf>>,
 }
 
 impl Disks {
     pub(super) fn new(twin: Arc<Twin>, directory: &Path) -> Self {
-        Self { twin, directory: directory.to_owned(), plugged: Mutex::default() }
+        Self { twin, directory: directory.to_owned(), plugged: Mutex::default(), used: Mutex::default() }
     }
 
     /// A blank disk with a serial number.
@@ -63,6 +64,11 @@ impl Disks {
         self.plugged.lock().expect("no panic").push(disk);
     }
 
+    /// Somebody mounts a disk.
+    pub(super) fn mount(&self, node: &Path) {
+        self.used.lock().expect("no panic").push(node.to_owned());
+    }
+
     /// Writes down for readers what the kernel has on the disk.
     pub(super) fn write_superblock(&self, node: &Path) {
         let number = self.look(node).expect("plugged in").number;
@@ -91,8 +97,10 @@ impl BlockDevices for Disks {
         self.find(identity)
     }
 
-    fn users(&self, _: &BlockDevice) -> Result<Vec<Obstacle>, BlockError> {
-        Ok(Vec::new())
+    fn users(&self, device: &BlockDevice) -> Result<Vec<Obstacle>, BlockError> {
+        let used = self.used.lock().expect("no panic").contains(&device.node);
+        let mounted = Obstacle::Mounted { device: device.name.clone(), at: PathBuf::from("/srv") };
+        Ok(used.then_some(mounted).into_iter().collect())
     }
 
     fn obstacles(&self, device: &BlockDevice) -> Result<Vec<Obstacle>, BlockError> {

@@ -1,10 +1,12 @@
 //! A process that dies at any of its ioctls leaves nothing that the next command doesn't settle.
 
+use steps::{Died, run_and_die_at};
+
 use super::machine::Machine;
 use crate::pool::{Checking, PoolError, SetUp};
 use crate::units::Bytes;
 
-/// Runs `verb` on a fresh machine again and again, killed at its first ioctl, its second, and so on until it comes to
+/// Runs `verb` on a fresh machine again and again, killed at its first step, its second, and so on until it comes to
 /// its end; after each death another process takes over, on the same or on the rebooted machine, and `then` must
 /// find everything in order.
 pub(super) fn killed_everywhere(
@@ -13,28 +15,38 @@ pub(super) fn killed_everywhere(
     then: impl Fn(&Machine, &str),
 ) {
     for reboot in [false, true] {
-        for ioctl in 1.. {
+        for place in 1.. {
             let machine = prepare();
-            let before = machine.twin.ioctls();
-            machine.twin.die_at(ioctl);
-            let result = verb(&machine);
-            // Some verbs are done before they tidy up, and don't fail when they die at that.
-            let died = machine.twin.ioctls() - before == ioctl;
-            machine.twin.revive();
+            let ended = run_and_die_at(place, || verb(&machine));
             if reboot {
                 machine.reboot();
             }
-            then(&machine, &format!("killed at ioctl {ioctl}, reboot {reboot}, after {result:?}"));
-            if !died {
-                assert!(ioctl > 1 && result.is_ok(), "nothing was killed: {result:?}");
+            let context = match &ended {
+                Err(Died(steps)) => format!("killed {}, reboot {reboot}", steps.0[place - 1]),
+                Ok((result, _)) => format!("not killed, reboot {reboot}: {result:?}"),
+            };
+            then(&machine, &context);
+            if let Ok((result, _)) = ended {
+                assert!(place > 4 && result.is_ok(), "{context}");
                 break;
             }
         }
     }
 }
 
+/// Whether something is different at a place from what it was at the one before.
+fn differs(place: &str) -> bool {
+    !place.starts_with("before ") && !place.starts_with("after open ")
+}
+
+/// The places of `verb` at which something is different.
+fn places(machine: &Machine, verb: &dyn Fn(&Machine)) -> Vec<usize> {
+    let ((), steps) = run_and_die_at(usize::MAX, || verb(machine)).expect("comes to its end");
+    (1..=steps.0.len()).filter(|place| differs(&steps.0[place - 1])).collect()
+}
+
 /// What any next command does.
-fn next_command(machine: &Machine, context: &str) {
+pub(super) fn next_command(machine: &Machine, context: &str) {
     let mut pool = machine.pool();
     pool.activate(Checking::AsNeeded).unwrap_or_else(|error| panic!("{context}: {error}"));
     pool.reap().unwrap_or_else(|error| panic!("{context}: {error}"));
@@ -145,6 +157,44 @@ fn a_destroy_that_is_killed_anywhere_is_finished_by_the_next() {
         assert_eq!(machine.host.dm.list().expect("listed"), [], "{context}");
         assert!(!machine.location.paths().directory().exists(), "{context}");
     });
+}
+
+#[test]
+fn a_command_that_is_killed_while_it_settles_what_a_killed_one_left_is_settled_by_the_third() {
+    let prepare = || {
+        let machine = Machine::with_image();
+        machine.create("old").expect("created");
+        machine
+    };
+    let verbs: [&dyn Fn(&Machine) -> Result<(), PoolError>; 5] = [
+        &|machine| machine.create("web"),
+        &|machine| machine.create_of("one", "big", Some(Bytes::mib(32))),
+        &|machine| machine.remove("old"),
+        &|machine| machine.import("two", &["a", "c", "d"]),
+        &|machine| {
+            machine.import("two", &["a", "c"])?;
+            machine.pool().remove_image(&"two".parse().expect("a name"))
+        },
+    ];
+    for verb in verbs {
+        for first in places(&prepare(), &|machine| verb(machine).expect("done")) {
+            for second in 1.. {
+                let machine = prepare();
+                let Err(Died(killed)) = run_and_die_at(first, || verb(&machine)) else {
+                    panic!("not killed")
+                };
+                let settled = run_and_die_at(second, || next_command(&machine, "killed again"));
+                if matches!(&settled, Err(Died(steps)) if !differs(&steps.0[second - 1])) {
+                    continue;
+                }
+                let context = format!("killed {:?}, then {settled:?}", killed.0.last());
+                next_command(&machine, &context);
+                if settled.is_ok() {
+                    break;
+                }
+            }
+        }
+    }
 }
 
 fn container(machine: &Machine) -> crate::pool::ContainerName {

@@ -10,15 +10,19 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 use super::disks::Disks;
+use super::file_systems::PretendedFileSystems;
 use crate::backing::{Attached, LoopDevices, LoopError};
 use crate::catalog::{DeviceState, Policy};
-use crate::dm::{DeviceNumber, Twin};
-use crate::fs::{Detached, FileSystem, FileSystems, FsError, MountOptions};
+use crate::dm::{Access, DeviceNumber, Linear, Name, NewDevice, Table, ThinPool, Twin, Uuid, Visibility};
+use crate::fs::FileSystem;
 use crate::pool::{
-    DraftStore, Host, ImageName, Location, NewContainer, Pool, PoolError, SetUp, Setup, Wanted,
+    Checking, DraftStore, Host, ImageName, Labels, Location, NewContainer, Pool, PoolError, SetUp, Setup,
+    Wanted,
 };
+use crate::thin_metadata::testing::Image;
+use crate::thin_metadata::{Blocks, MetadataError, MetadataReader, Place};
 use crate::thin_tools::{Checked, Depth, MetadataChecker, Outcome};
-use crate::units::{BlockSize, Bytes, DeviceId, Percent};
+use crate::units::{BlockSize, Bytes, DataBlocks, DeviceId, Percent, Sectors};
 
 /// A machine with a directory of its own.
 pub(super) struct Machine {
@@ -27,27 +31,46 @@ pub(super) struct Machine {
     pub(super) location: Location,
     pub(super) disks: Arc<Disks>,
     pub(super) checker: Arc<Checker>,
+    pub(super) fs: Arc<PretendedFileSystems>,
     wanted: Wanted,
     /// Gone with the machine.
     #[allow(dead_code, reason = "held, not read")]
     directory: TempDir,
     loops: Arc<Loops>,
+    somebody_elses: Option<SomebodyElses>,
+}
+
+/// A thin pool that isn't ours.
+struct SomebodyElses {
+    name: Name,
+    uuid: Uuid,
+    data: DeviceNumber,
+    metadata: DeviceNumber,
 }
 
 impl Machine {
     /// A machine without a pool.
     pub(super) fn new() -> Self {
-        let directory = tempfile::tempdir().expect("a directory");
+        // In memory, where there is such a place: whether what is synced is on a disk is not the question here.
+        let directory = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir());
+        let directory = directory.expect("a directory");
         let twin = Arc::new(Twin::new());
-        let loops = Arc::new(Loops { twin: Arc::clone(&twin), attached: Mutex::default() });
+        let loops =
+            Arc::new(Loops { twin: Arc::clone(&twin), attached: Mutex::default(), strays: Mutex::default() });
         let disks = Arc::new(Disks::new(Arc::clone(&twin), directory.path()));
         let checker = Arc::new(Checker::default());
+        let fs = Arc::new(PretendedFileSystems::new(Arc::clone(&twin)));
         let host = Host {
             dm: twin.clone(),
             loops: loops.clone(),
             blocks: disks.clone(),
-            fs: Arc::new(NoFileSystems),
+            fs: fs.clone(),
             checker: checker.clone(),
+            metadata: Arc::new(TwinMetadata {
+                twin: twin.clone(),
+                loops: loops.clone(),
+                disks: disks.clone(),
+            }),
         };
         let location = Location {
             name: "test".parse().expect("a name"),
@@ -56,7 +79,7 @@ impl Machine {
             device_patience: Duration::ZERO,
         };
         let wanted = Wanted::LoopFiles(directory.path().join("root/test"));
-        Self { twin, host, location, disks, checker, wanted, directory, loops }
+        Self { twin, host, location, disks, checker, fs, wanted, directory, loops, somebody_elses: None }
     }
 
     /// A machine with a pool and an image of two layers, `base`.
@@ -74,6 +97,60 @@ impl Machine {
         let metadata = Some(machine.disks.add("metadata", Bytes::mib(8)));
         machine.wanted = Wanted::Devices { data, metadata };
         machine
+    }
+
+    /// A machine without a pool of ours, but with an empty one that somebody else made and makes active at each boot.
+    pub(super) fn in_thin_pool(name: &str, uuid: &str) -> Self {
+        let mut machine = Self::on_disks();
+        let (data, metadata) = machine.disk_nodes();
+        let (name, uuid) = (Name::new(name).expect("a name"), Uuid::of_somebody_else(uuid));
+        machine.wanted = Wanted::ThinPool(name.to_string());
+        let [data, metadata] = [data, metadata].map(|node| machine.disks.number(&node));
+        machine.somebody_elses = Some(SomebodyElses { name, uuid, data, metadata });
+        machine.boot_somebody_else();
+        machine
+    }
+
+    /// Whoever made the thin pool makes it active.
+    pub(super) fn boot_somebody_else(&self) {
+        if let Some(pool) = &self.somebody_elses {
+            self.boot_somebody_else_as(pool.uuid.as_str());
+        }
+    }
+
+    /// Makes the thin pool active under another uuid, as if it were another one.
+    pub(super) fn boot_somebody_else_as(&self, uuid: &str) {
+        let Some(SomebodyElses { name, data, metadata, .. }) = &self.somebody_elses else { return };
+        let table = Table::ThinPool(ThinPool {
+            length: Bytes::mib(64).sectors(),
+            metadata: *metadata,
+            data: *data,
+            block_size: BlockSize::DEFAULT,
+            low_water_mark: DataBlocks(0),
+            features: Vec::new(),
+        });
+        self.add_node(name, &Uuid::of_somebody_else(uuid), &table);
+    }
+
+    /// A device that another program makes.
+    pub(super) fn add_node(&self, name: &Name, uuid: &Uuid, table: &Table) {
+        let (access, visibility) = (Access::ReadWrite, Visibility::Internal);
+        self.host.dm.create(&NewDevice { name, uuid, table, access, visibility }).expect("made");
+    }
+
+    /// The name of somebody else's thin pool.
+    pub(super) fn somebody_elses_pool(&self) -> &Name {
+        &self.somebody_elses.as_ref().expect("there is one").name
+    }
+
+    /// Where that has its metadata.
+    pub(super) fn somebody_elses_metadata(&self) -> DeviceNumber {
+        self.metadata()
+    }
+
+    /// The thin devices that somebody else's pool has.
+    pub(super) fn somebody_elses_devices(&self) -> Vec<DeviceId> {
+        self.twin.devices(self.metadata())
     }
 
     /// The two disks' nodes.
@@ -144,11 +221,11 @@ impl Machine {
 
     pub(super) fn create_of(&self, image: &str, name: &str, size: Option<Bytes>) -> Result<(), PoolError> {
         let (image, name) = (image.parse().expect("a name"), Some(name.parse().expect("a name")));
-        self.pool().create_container(&NewContainer { name, image, size }).map(drop)
+        self.pool().create_container(&NewContainer { name, image, size, labels: Labels::default() }).map(drop)
     }
 
     pub(super) fn remove(&self, name: &str) -> Result<(), PoolError> {
-        self.pool().remove_container(&name.parse().expect("a name"))
+        self.pool().remove_container(&name.parse().expect("a name"), false).map(drop)
     }
 
     pub(super) fn containers(&self) -> BTreeSet<String> {
@@ -156,10 +233,30 @@ impl Machine {
         all.into_iter().map(|status| status.container.name).collect()
     }
 
+    /// Makes the pool active again, if it isn't.
+    pub(super) fn activate(&self, context: &str) {
+        let activated = self.pool().activate(Checking::AsNeeded);
+        activated.unwrap_or_else(|error| panic!("{context}: {error}"));
+    }
+
+    /// A device of somebody else's.
+    pub(super) fn foreign_device(&self, name: &Name) {
+        let pool = self.host.dm.find(&self.pool().device).expect("asked").expect("active");
+        let table = Table::Linear(Linear { length: Sectors(8), device: pool.device, offset: Sectors(0) });
+        let uuid = Uuid::of_somebody_else("LVM-x");
+        let (access, visibility) = (Access::ReadWrite, Visibility::Internal);
+        self.host
+            .dm
+            .create(&NewDevice { name, uuid: &uuid, table: &table, access, visibility })
+            .expect("made");
+    }
+
     /// Takes the machine down and up again. What the kernel would find on the metadata device is what a reader of
     /// the file finds.
     pub(super) fn reboot(&self) {
         self.twin.reboot();
+        self.boot_somebody_else();
+        self.fs.reboot();
         self.write_superblock();
     }
 
@@ -168,11 +265,20 @@ impl Machine {
         if let Wanted::Devices { metadata: Some(metadata), .. } = &self.wanted {
             return self.disks.write_superblock(metadata);
         }
+        if self.somebody_elses.is_some() {
+            return;
+        }
         let path = self.location.paths().directory().join("metadata");
         let Some(device) = self.loops.device(&path) else { return };
         if let Ok(file) = std::fs::OpenOptions::new().write(true).open(&path) {
             file.write_all_at(&self.twin.superblock(device), 0).expect("written");
         }
+    }
+
+    /// Attaches the data file to a loop device, as somebody would by hand.
+    pub(super) fn attach_elsewhere(&self, device: DeviceNumber) {
+        let file = self.location.paths().directory().join("data");
+        self.loops.strays.lock().expect("no panic").push((file, device));
     }
 
     /// That the catalog knows exactly the devices that the pool has, none is half made, and no snapshot was torn.
@@ -192,9 +298,12 @@ impl Machine {
         assert_eq!(nodes.len(), 1, "{context}: more than the pool is active: {nodes:?}");
     }
 
-    fn metadata(&self) -> DeviceNumber {
+    pub(super) fn metadata(&self) -> DeviceNumber {
         if let Wanted::Devices { metadata: Some(metadata), .. } = &self.wanted {
             return self.disks.number(metadata);
+        }
+        if let Some(pool) = &self.somebody_elses {
+            return pool.metadata;
         }
         let path = self.location.paths().directory().join("metadata");
         self.loops.device(&path).expect("attached once")
@@ -205,6 +314,8 @@ impl Machine {
 struct Loops {
     twin: Arc<Twin>,
     attached: Mutex<HashMap<PathBuf, DeviceNumber>>,
+    /// What somebody else attached.
+    strays: Mutex<Vec<(PathBuf, DeviceNumber)>>,
 }
 
 impl Loops {
@@ -230,8 +341,9 @@ impl LoopDevices for Loops {
         Ok(Attached::as_it_is(number, PathBuf::from(format!("/dev/loop{minor}"))))
     }
 
-    fn find(&self, _: &Path) -> Result<Option<DeviceNumber>, LoopError> {
-        Ok(None)
+    fn find_all(&self, file: &Path) -> Result<Vec<DeviceNumber>, LoopError> {
+        let strays = self.strays.lock().expect("no panic");
+        Ok(strays.iter().filter(|(on, _)| on == file).map(|(_, device)| *device).collect())
     }
 
     fn adopt_length(&self, device: DeviceNumber) -> Result<(), LoopError> {
@@ -265,45 +377,19 @@ impl MetadataChecker for Checker {
     }
 }
 
-/// File systems that are always in order.
-struct NoFileSystems;
+/// What a reader finds on the twin's disks.
+struct TwinMetadata {
+    twin: Arc<Twin>,
+    loops: Arc<Loops>,
+    disks: Arc<Disks>,
+}
 
-impl FileSystems for NoFileSystems {
-    fn supported(&self) -> Vec<FileSystem> {
-        vec![FileSystem::Ext4]
-    }
-
-    fn make(&self, _: FileSystem, _: &Path, _: &[String]) -> Result<(), FsError> {
-        Ok(())
-    }
-
-    fn mount(&self, _: FileSystem, _: &Path, _: &Path, _: &MountOptions) -> Result<(), FsError> {
-        Ok(())
-    }
-
-    fn unmount(&self, _: &Path) -> Result<(), FsError> {
-        Ok(())
-    }
-
-    fn mount_detached(&self, _: FileSystem, _: &Path, _: &MountOptions) -> Result<Detached, FsError> {
-        Ok(Detached::pretended(PathBuf::from("/nonexistent")))
-    }
-
-    fn grow(&self, _: FileSystem, _: &Path, _: Bytes) -> Result<(), FsError> {
-        Ok(())
-    }
-
-    fn discard(&self, _: &Path, _: Bytes) -> Result<(), FsError> {
-        Ok(())
-    }
-
-    fn trim(
-        &self,
-        _: DeviceNumber,
-        _: Bytes,
-        _: &Path,
-        _: &mut dyn FnMut(Bytes),
-    ) -> Result<Option<Bytes>, FsError> {
-        Ok(Some(Bytes(0)))
+impl MetadataReader for TwinMetadata {
+    fn open(&self, place: &Place) -> Result<Box<dyn Blocks>, MetadataError> {
+        let number = match place {
+            Place::Device(number) => *number,
+            Place::Path(path) => self.loops.device(path).unwrap_or_else(|| self.disks.number(path)),
+        };
+        Ok(Image::of_twin(&self.twin, number).boxed())
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
+use steps::run_and_die_at;
 
 use super::machine::Machine;
 use crate::pool::{Checking, PoolError};
@@ -16,8 +17,8 @@ enum Step {
     Remove(usize),
     Restart,
     Reboot,
-    /// The next step dies at this ioctl of its.
-    Die(u64),
+    /// The next step dies at this place of its.
+    Die(usize),
 }
 
 const IMAGES: [&str; 3] = ["i0", "i1", "i2"];
@@ -32,38 +33,60 @@ fn step() -> impl Strategy<Value = Step> {
         4 => (0..4_usize).prop_map(Step::Remove),
         1 => Just(Step::Restart),
         1 => Just(Step::Reboot),
-        3 => (1..12_u64).prop_map(Step::Die),
+        3 => (1..60_usize).prop_map(Step::Die),
     ]
 }
 
 /// What should be there: images, and containers with their images.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 struct Model {
-    images: BTreeSet<&'static str>,
+    images: BTreeMap<&'static str, usize>,
     containers: BTreeMap<&'static str, &'static str>,
 }
 
 impl Model {
+    /// Another name of the same image: one with the same layers.
+    fn other_name(&self, name: &str) -> Option<&'static str> {
+        let layers = self.images.get(name)?;
+        self.images.iter().find(|(other, same)| **other != name && *same == layers).map(|(other, _)| *other)
+    }
+
     /// Whether the step should work, by the model alone.
     fn allows(&self, step: &Step) -> bool {
         match *step {
-            Step::Import(image, _) => !self.images.contains(IMAGES[image]),
+            Step::Import(image, _) => !self.images.contains_key(IMAGES[image]),
             Step::RemoveImage(image) => {
-                self.images.contains(IMAGES[image])
-                    && !self.containers.values().any(|of| *of == IMAGES[image])
+                self.images.contains_key(IMAGES[image])
+                    && (self.other_name(IMAGES[image]).is_some()
+                        || !self.containers.values().any(|of| *of == IMAGES[image]))
             }
             Step::Create(image, name) => {
-                self.images.contains(IMAGES[image]) && !self.containers.contains_key(CONTAINERS[name])
+                self.images.contains_key(IMAGES[image]) && !self.containers.contains_key(CONTAINERS[name])
             }
             Step::Remove(name) => self.containers.contains_key(CONTAINERS[name]),
             Step::Restart | Step::Reboot | Step::Die(_) => true,
         }
     }
 
+    /// As it would be observed.
+    fn owned(&self) -> (BTreeSet<String>, BTreeSet<String>) {
+        (owned(self.images.keys()), owned(self.containers.keys()))
+    }
+
     fn apply(&mut self, step: &Step) {
+        let other = match *step {
+            Step::RemoveImage(image) => self.other_name(IMAGES[image]),
+            _ => None,
+        };
         match *step {
-            Step::Import(image, _) => drop(self.images.insert(IMAGES[image])),
-            Step::RemoveImage(image) => drop(self.images.remove(IMAGES[image])),
+            Step::Import(image, layers) => drop(self.images.insert(IMAGES[image], layers)),
+            Step::RemoveImage(image) => {
+                let of_it = self.containers.values_mut().filter(|of| **of == IMAGES[image]);
+                if let Some(other) = other {
+                    of_it.for_each(|of| *of = other);
+                }
+                self.images.remove(IMAGES[image]);
+            }
             Step::Create(image, name) => drop(self.containers.insert(CONTAINERS[name], IMAGES[image])),
             Step::Remove(name) => drop(self.containers.remove(CONTAINERS[name])),
             Step::Restart | Step::Reboot | Step::Die(_) => {}
@@ -89,10 +112,7 @@ fn run(machine: &Machine, step: &Step) -> Result<(), PoolError> {
             machine.reboot();
             machine.pool().activate(Checking::AsNeeded).map(drop)
         }
-        Step::Die(ioctl) => {
-            machine.twin.die_at(ioctl);
-            Ok(())
-        }
+        Step::Die(_) => Ok(()),
     }
 }
 
@@ -103,42 +123,45 @@ fn observed(machine: &Machine) -> (BTreeSet<String>, BTreeSet<String>) {
     (images, machine.containers())
 }
 
+/// How many sequences: what `PROPTEST_CASES` says, or what a run of all tests can afford.
+fn cases() -> u32 {
+    std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(200)
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { max_shrink_iters: 200, ..ProptestConfig::with_cases(48) })]
+    #![proptest_config(ProptestConfig { max_shrink_iters: 200, ..ProptestConfig::with_cases(cases()) })]
 
     #[test]
     fn whatever_is_done_in_whatever_order_what_was_acknowledged_is_there(steps in prop::collection::vec(step(), 1..30)) {
         let machine = Machine::new();
         machine.set_up().expect("set up");
         let mut model = Model::default();
+        let mut die_at = usize::MAX;
         for step in &steps {
-            let result = run(&machine, step);
-            if matches!(step, Step::Die(_)) {
+            if let Step::Die(place) = *step {
+                die_at = place;
                 continue;
             }
+            let ended = run_and_die_at(std::mem::replace(&mut die_at, usize::MAX), || run(&machine, step));
             // The process that died, if it did, is gone; another one looks at what it left.
-            let died = result.as_ref().is_err_and(|error| error.to_string().contains("EOWNERDEAD"));
-            machine.twin.revive();
             machine.pool().activate(Checking::AsNeeded).expect("active");
             machine.pool().reap().expect("reaped");
-            machine.assert_in_order(&format!("{step:?} {result:?}"));
-            if died {
+            machine.assert_in_order(&format!("{step:?} {ended:?}"));
+            let Ok((result, _)) = ended else {
                 // Not acknowledged: all of it or nothing, and nothing else.
-                let (images, containers) = observed(&machine);
-                let mut with = Model { images: model.images.clone(), containers: model.containers.clone() };
+                let mut with = model.clone();
                 with.apply(step);
-                if (&images, &containers) == (&owned(&with.images), &owned(with.containers.keys())) {
+                if observed(&machine) == with.owned() {
                     model = with;
                 }
-            } else {
-                prop_assert_eq!(result.is_ok(), model.allows(step), "{:?} {:?}", step, result);
-                if result.is_ok() {
-                    model.apply(step);
-                }
+                prop_assert_eq!(observed(&machine), model.owned());
+                continue;
+            };
+            prop_assert_eq!(result.is_ok(), model.allows(step), "{:?} {:?}", step, result);
+            if result.is_ok() {
+                model.apply(step);
             }
-            let (images, containers) = observed(&machine);
-            prop_assert_eq!(images, owned(&model.images));
-            prop_assert_eq!(containers, owned(model.containers.keys()));
+            prop_assert_eq!(observed(&machine), model.owned());
         }
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::machine::Machine;
 use crate::dm::{Access, DeviceNumber, Linear, Name, NewDevice, Table, Uuid, Visibility};
-use crate::pool::{Activated, Checking, Deactivated, PoolError};
+use crate::pool::{Activated, Checking, Deactivated, MountRequest, PoolError};
 use crate::units::{Bytes, Sectors};
 
 fn nodes(machine: &Machine) -> Vec<String> {
@@ -35,7 +35,10 @@ fn come_up(machine: &Machine) -> Vec<String> {
 fn a_container_that_was_activated_is_there_after_each_reboot_until_it_is_deactivated() {
     let machine = with_active(&["one", "two"]);
     machine.create("mounted").expect("created");
-    machine.pool().mount_container(&"mounted".parse().expect("a name"), None).expect("mounted");
+    machine
+        .pool()
+        .mount_container(&"mounted".parse().expect("a name"), &MountRequest::default())
+        .expect("mounted");
     for _ in 0..2 {
         assert_eq!(come_up(&machine), [""; 0]);
         assert_eq!(nodes(&machine), ["test-one", "test-pool", "test-two"]);

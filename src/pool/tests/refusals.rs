@@ -141,13 +141,13 @@ fn a_container_that_is_in_use_is_deleted_when_it_no_longer_is() {
 fn a_setup_asked_for_something_else_says_what_differs_and_changes_nothing() {
     let machine = Machine::with_image();
     let mut request = machine.request();
-    request.policy.base_size = crate::units::Bytes::mib(32);
+    request.policy.discard_on_remove = false;
     // What nobody asked for is not compared.
     request.run(&machine.host).expect("only defaults differ");
-    request.asked = vec!["base-size"];
+    request.asked = vec!["discard-on-remove"];
     match request.run(&machine.host).map(|(_, done)| done) {
         Err(PoolError::Differs { differences, .. }) => {
-            assert_eq!(differences[0].to_string(), "base-size is 16 MiB, asked for 32 MiB");
+            assert_eq!(differences[0].to_string(), "discard-on-remove is true, asked for false");
         }
         other => panic!("{other:?}"),
     }

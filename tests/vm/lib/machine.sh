@@ -7,6 +7,8 @@ memory=2G
 disk=
 extra_disks=()
 kept_disks=()
+# The bus of each of the kept disks.
+kept_buses=()
 late_disks=()
 console=
 passed_env=()
@@ -22,7 +24,10 @@ take_option() {
         --memory) memory=${2:?--memory needs a size, such as 3G} ;;
         --disk) disk=${2:?--disk needs a file name} ;;
         --extra-disk) extra_disks+=("${2:?--extra-disk needs a size, such as 1G}") ;;
-        --keep-disk) kept_disks+=("${2:?--keep-disk needs a file name, and :SIZE for a new one}") ;;
+        --keep-disk | --nvme-disk | --scsi-disk)
+            kept_disks+=("${2:?$1 needs a file name, and :SIZE for a new one}")
+            kept_buses+=("$1")
+            ;;
         --late-disk) late_disks+=("${2:?--late-disk needs a file name and :SECONDS}") ;;
         --console) console=${2:?--console needs a file name} ;;
         --env) passed_env+=("${2:?--env needs a name}") ;;
@@ -86,11 +91,16 @@ keep_disk() {
     truncate -s "$size" "$file" || die "can't create the disk $file"
 }
 
-# add_drive NAME FILE FORMAT: the guest finds it as /dev/disk/by-id/virtio-NAME. No flushes: a power cut of the host
+# add_drive NAME FILE FORMAT [BUS]: the guest finds it as /dev/disk/by-id/virtio-NAME. No flushes: a power cut of the host
 # costs a throwaway disk, and a guest that crashes still finds what it wrote.
 add_drive() {
     add_medium "$@"
-    machine+=(-device "$(drive_device "$1")")
+    case ${4:-} in
+        --nvme-disk) machine+=(-device "nvme,drive=$1,serial=$1") ;;
+        # On a bus of its own, so that the order of the options is theirs here as well.
+        --scsi-disk) machine+=(-device virtio-scsi-pci -device "scsi-hd,drive=$1,serial=$1") ;;
+        *) machine+=(-device "$(drive_device "$1")") ;;
+    esac
 }
 
 # A file that some device may be made of later.
@@ -165,6 +175,9 @@ machine_command() {
     add_drive root "$overlay" qcow2
     add_drive payload "$work/payload.tar" "raw,read-only=on"
     for index in "${!extra_disks[@]}"; do add_drive "extra$index" "$work/extra$index" raw; done
-    for kept in ${kept_disks[@]+"${kept_disks[@]}"}; do add_drive "$(basename "${kept%%:*}")" "${kept%%:*}" raw; done
+    for index in "${!kept_disks[@]}"; do
+        kept=${kept_disks[index]%%:*}
+        add_drive "$(basename "$kept")" "$kept" raw "${kept_buses[index]}"
+    done
     add_late_disks
 }

@@ -81,6 +81,6 @@ impl Pool<'_> {
 
 /// How long a check may take: half a minute, and a millisecond for each block that is in use. A disk that seeks for each
 /// of them still comes to an end in that time, and a pool without much in it isn't waited for long.
-fn limit(used: MetaBlocks) -> Duration {
+pub(super) fn limit(used: MetaBlocks) -> Duration {
     Duration::from_secs(30) + Duration::from_millis(used.0)
 }

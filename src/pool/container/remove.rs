@@ -1,0 +1,40 @@
+//! The end of a container.
+
+use super::mount::Busy;
+use crate::pool::{ContainerName, Holders, Pool, PoolError};
+
+impl Pool<'_> {
+    /// Removes a container. Its blocks are freed at once, or, if its device is in use and deletion may be deferred, when it no
+    /// longer is: then those are given back who use it. One that is mounted is unmounted with `force`, and refused without.
+    pub fn remove_container(
+        &mut self,
+        name: &ContainerName,
+        force: bool,
+    ) -> Result<Option<Holders>, PoolError> {
+        let (container, lock) = self.claim(name.as_str())?;
+        let deferred = self.record.policy.deferred_deletion;
+        if force {
+            self.unmount_everywhere(&container, if deferred { Busy::GoesLater } else { Busy::Stays })?;
+        } else {
+            self.refuse_if_mounted(&container)?;
+        }
+        match self.active_device(&container.device)? {
+            Some(info) if info.open_count > 0 && !deferred => return Err(self.in_use(&info)),
+            _ => {}
+        }
+        let change = self.change()?;
+        change.pool.catalog.remove_container(&container)?;
+        drop(change);
+        self.remove_own_mount_point(&self.paths.mounts().join(name.as_str()))?;
+        drop(lock);
+        // This one, and others that were removed while they were in use and may be free by now.
+        self.reap()?;
+        if self.catalog.device(container.device.id)?.is_none() {
+            return Ok(None);
+        }
+        Ok(self
+            .active_device(&container.device)?
+            .filter(|info| info.open_count > 0)
+            .map(|info| self.holders(&info)))
+    }
+}

@@ -1,0 +1,97 @@
+//! Growing a device, and the file system in it.
+//!
+//! The new size goes to the catalog first, with a note that the file system is still to follow. Whatever happens then, the
+//! next who activates the device gives the kernel that size, and who mounts or resizes it grows the file system, until the
+//! note is gone. A device that is longer than its file system is in nobody's way meanwhile.
+
+use std::time::{Duration, Instant};
+
+use super::device::{LARGEST, SIZE_STEP, Use};
+use super::{Holders, Pool, PoolError};
+use crate::catalog::Device;
+use crate::dm::{self, Removal};
+use crate::fs::MountOptions;
+use crate::units::Bytes;
+
+/// How long a device may be open, and mounted nowhere, before that is taken for more than a look of udev's into it.
+const PROBING: Duration = Duration::from_secs(2);
+
+/// Between two looks.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// What becomes of a device's node after it was grown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Node {
+    /// It is a user's.
+    Stays,
+    /// Nobody asked for it; perhaps one who died at this left it.
+    Goes,
+}
+
+/// How far a growth came.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Grown {
+    /// The device and its file system.
+    Whole,
+    /// Only the device: somebody has it open who may have his own file system in it mounted, such as a virtual machine. Two
+    /// kernels that write to one file system would destroy it.
+    DeviceOnly(Holders),
+}
+
+impl Pool<'_> {
+    /// Does what is left of a growth that the catalog knows of.
+    pub(super) fn finish_growth(&mut self, device: &Device, node: Node) -> Result<Grown, PoolError> {
+        let usage = if node == Node::Stays { Use::Users } else { Use::Own };
+        let info = self.activate_device(device, usage)?;
+        let grown = self.grow_file_system(device, &info);
+        if node == Node::Goes {
+            self.deactivate_device(device, Removal::Now)?;
+        }
+        let grown = grown?;
+        if grown == Grown::Whole {
+            self.catalog.end_device_growth(device.id)?;
+        }
+        Ok(grown)
+    }
+
+    fn grow_file_system(&self, device: &Device, info: &dm::Info) -> Result<Grown, PoolError> {
+        let mounted = self.is_mounted(info)?;
+        if !mounted && self.stays_open(device)? {
+            return Ok(Grown::DeviceOnly(self.holders(info)));
+        }
+        // What a mount of somebody's was told of a full pool stays as it is.
+        let options = if mounted { MountOptions::default() } else { MountOptions::disposable() };
+        let (kind, node) = (self.record.policy.filesystem, info.device.kernel_node());
+        self.host.fs.grow(kind, &node, device.size, &options)?;
+        Ok(Grown::Whole)
+    }
+
+    /// Whether the file system is mounted anywhere, and refuses where it is so for reading only.
+    pub(super) fn is_mounted(&self, info: &dm::Info) -> Result<bool, PoolError> {
+        let mut mounts = self.host.fs.mounts(info.device)?;
+        if mounts.is_empty() && info.open_count > 0 {
+            let elsewhere = self.host.fs.mounts_elsewhere(info.device)?;
+            mounts = elsewhere.into_iter().flat_map(|namespace| namespace.mounts).collect();
+        }
+        match mounts.iter().find(|mount| mount.file_system_read_only) {
+            Some(mount) => Err(PoolError::MountedReadOnly { at: mount.at.clone() }),
+            None => Ok(!mounts.is_empty()),
+        }
+    }
+
+    fn stays_open(&self, device: &Device) -> Result<bool, PoolError> {
+        let deadline = Instant::now() + PROBING;
+        while self.active_device(device)?.is_some_and(|info| info.open_count > 0) {
+            if Instant::now() >= deadline {
+                return Ok(true);
+            }
+            std::thread::sleep(PAUSE);
+        }
+        Ok(false)
+    }
+}
+
+/// Refuses what no device can have.
+pub(super) fn check_size(size: Bytes) -> Result<(), PoolError> {
+    if size.0.is_multiple_of(SIZE_STEP.0) && size <= LARGEST { Ok(()) } else { Err(PoolError::Size(size)) }
+}

@@ -1,0 +1,50 @@
+//! Whether a pool and its catalog are of the same moment, found out before the pool is loaded.
+//!
+//! The transaction id tells that nearly always. By accident, another pool or another copy of this one may have the same: then
+//! its devices were made at other transactions. All that is read for that is what the metadata knows of each device, and not
+//! their mappings.
+
+use std::collections::BTreeMap;
+
+use super::check::disagreement;
+use super::{Pool, PoolError};
+use crate::catalog::DeviceState;
+use crate::thin_metadata::{Metadata, Place, ThinDevice};
+use crate::units::DeviceId;
+
+impl Pool<'_> {
+    /// Refuses metadata of a pool whose devices are not those that the catalog knows. Single ones that are gone, or that
+    /// nobody knows, are for a check to find: what is there can be used.
+    pub(super) fn refuse_other_devices(&self, place: &Place) -> Result<(), PoolError> {
+        let metadata = self.host.metadata.open(place).and_then(Metadata::at_rest);
+        let devices: BTreeMap<DeviceId, ThinDevice> = match metadata.and_then(|metadata| metadata.devices()) {
+            Ok(devices) => devices.into_iter().map(|device| (device.id, device)).collect(),
+            // It is for thin_check to say what that means.
+            Err(error) => {
+                tracing::warn!(pool = %self.name, %error, "its devices could not be compared with the catalog");
+                return Ok(());
+            }
+        };
+        let entries = self.catalog.entries()?;
+        let mut different = Vec::new();
+        for entry in entries.iter().filter(|entry| entry.device.state == DeviceState::Ready) {
+            if let Some((kind, why)) = disagreement(true, entry, devices.get(&entry.device.id)) {
+                tracing::warn!(pool = %self.name, device = %entry.device.node, "{why}; `thinpool check` tells more");
+                different.push((kind, format!("{} ({why})", entry.device.node)));
+            }
+        }
+        let is_unknown = |id: &&DeviceId| !entries.iter().any(|entry| entry.device.id == **id);
+        let unknown = devices.keys().filter(is_unknown).count();
+        let replaced = different.iter().find(|(kind, _)| *kind == "device_replaced");
+        let example = replaced.or(different.first().filter(|_| unknown > 0));
+        match example {
+            None => Ok(()),
+            Some((_, example)) => Err(PoolError::OtherDevices {
+                catalog: self.paths.catalog(),
+                different: different.len(),
+                unknown,
+                example: example.clone(),
+            }),
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! File systems that hold nothing, but know where they are mounted, and how large they are.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+use nix::errno::Errno;
+
+use crate::dm::{DeviceMapper, DeviceNumber, Info, Table, Twin};
+use crate::fs::{
+    Detached, Elsewhere, FileSystem, FileSystems, FsError, Identified, Mount, MountOptions, MountTableError,
+    NewMount, User,
+};
+use crate::units::{Bytes, DeviceId};
+
+/// File systems on the twin's devices.
+pub(super) struct PretendedFileSystems {
+    twin: Arc<Twin>,
+    mounts: Mutex<Vec<Mount>>,
+    /// By the device's id, what it was last grown to.
+    grown: Mutex<HashMap<DeviceId, Bytes>>,
+}
+
+impl PretendedFileSystems {
+    pub(super) fn new(twin: Arc<Twin>) -> Self {
+        Self { twin, mounts: Mutex::default(), grown: Mutex::default() }
+    }
+
+    /// What a file system was last grown to.
+    pub(super) fn grown_to(&self, device: DeviceId) -> Option<Bytes> {
+        self.grown.lock().expect("no panic").get(&device).copied()
+    }
+
+    /// A machine that comes up again has nothing mounted.
+    pub(super) fn reboot(&self) {
+        self.mounts.lock().expect("no panic").clear();
+    }
+
+    /// The device behind a node, by its name or by its number.
+    fn info(&self, node: &Path) -> Info {
+        let all = self.twin.list().expect("alive");
+        let mut all = all.into_iter().filter_map(|name| self.twin.find(&name).expect("alive"));
+        all.find(|info| info.name.path() == node || info.device.kernel_node() == node).expect("a node")
+    }
+
+    /// A process that was killed does none of this any more.
+    fn step(&self) -> Result<(), FsError> {
+        self.twin.side_effect().map_err(|errno| FsError::Unmount { at: PathBuf::new(), errno })
+    }
+}
+
+impl FileSystems for PretendedFileSystems {
+    fn supported(&self) -> Vec<FileSystem> {
+        vec![FileSystem::Ext4]
+    }
+
+    fn make(&self, _: FileSystem, _: &Path, _: &[String]) -> Result<(), FsError> {
+        Ok(())
+    }
+
+    fn mount(&self, mount: &NewMount<'_>) -> Result<(), FsError> {
+        self.step()?;
+        let info = self.info(mount.device);
+        self.twin.open(&info.name).expect("there");
+        let mut mounts = self.mounts.lock().expect("no panic");
+        let id = mounts.iter().map(|mount| mount.id).max().unwrap_or(0) + 1;
+        mounts.push(Mount {
+            id,
+            device: info.device,
+            at: mount.at.to_owned(),
+            shared: false,
+            read_only: mount.options.is_read_only(),
+            file_system_read_only: mount.options.is_read_only(),
+            source: mount.device.display().to_string(),
+        });
+        Ok(())
+    }
+
+    fn unmount(&self, mount: &Mount, _: &str) -> Result<(), FsError> {
+        self.step()?;
+        self.mounts.lock().expect("no panic").retain(|other| other.id != mount.id);
+        let info = self.info(&mount.device.kernel_node());
+        self.twin.close(&info.name).expect("it was open");
+        Ok(())
+    }
+
+    fn detach(&self, mount: &Mount, whose: &str) -> Result<(), FsError> {
+        self.unmount(mount, whose)
+    }
+
+    fn move_mount(&self, from: &Path, to: &Path, _: &str) -> Result<(), FsError> {
+        self.step()?;
+        for mount in self.mounts.lock().expect("no panic").iter_mut().filter(|mount| mount.at == from) {
+            mount.at = to.to_owned();
+        }
+        Ok(())
+    }
+
+    fn mounts(&self, device: DeviceNumber) -> Result<Vec<Mount>, MountTableError> {
+        let mounts = self.mounts.lock().expect("no panic");
+        Ok(mounts.iter().filter(|mount| mount.device == device).cloned().collect())
+    }
+
+    fn lower_shields(&self, _: &str) -> Result<(), FsError> {
+        Ok(())
+    }
+
+    fn mounts_elsewhere(&self, _: DeviceNumber) -> Result<Vec<Elsewhere>, MountTableError> {
+        Ok(Vec::new())
+    }
+
+    fn unmount_elsewhere(&self, _: DeviceNumber, _: &str) -> Result<Vec<Elsewhere>, MountTableError> {
+        Ok(Vec::new())
+    }
+
+    fn users(&self, _: DeviceNumber) -> Vec<User> {
+        Vec::new()
+    }
+
+    fn mount_detached(&self, _: FileSystem, _: &Path, _: &MountOptions) -> Result<Detached, FsError> {
+        Ok(Detached::pretended(PathBuf::from("/nonexistent")))
+    }
+
+    fn grow(&self, kind: FileSystem, device: &Path, size: Bytes, _: &MountOptions) -> Result<(), FsError> {
+        self.step()?;
+        let failed = |errno| FsError::Grow { device: device.to_owned(), kind, size, errno };
+        match self.twin.table(&self.info(device).name).expect("alive") {
+            Some(Table::Thin(thin)) if thin.length.bytes() >= size => {
+                self.grown.lock().expect("no panic").insert(thin.id, size);
+                Ok(())
+            }
+            // As the kernel: what lies beyond the device's end can't be read.
+            _ => Err(failed(Errno::EINVAL)),
+        }
+    }
+
+    fn discard(&self, _: &Path, _: Bytes) -> Result<(), FsError> {
+        Ok(())
+    }
+
+    fn identify(&self, _: &Path) -> Result<Option<Identified>, FsError> {
+        Ok(Some(Identified { kind: FileSystem::Ext4, size: Bytes::mib(16) }))
+    }
+
+    fn trim(
+        &self,
+        _: DeviceNumber,
+        _: Bytes,
+        _: &Path,
+        _: &mut dyn FnMut(Bytes),
+    ) -> Result<Option<Bytes>, FsError> {
+        Ok(Some(Bytes(0)))
+    }
+}

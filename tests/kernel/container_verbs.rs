@@ -1,0 +1,202 @@
+//! Containers that are renamed and resized, and a base that grows: with all that is in them, and while they are in use.
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use crate::support::{Bench, assert_pool_and_catalog_agree, importing, ok, tidy_cookies};
+use crate::tree;
+
+fn with_container(fs: &str) -> Bench {
+    let bench = Bench::with_file_system(fs).and_image("image");
+    bench.ok(["container", "create", "image", "--name", "one"]);
+    bench
+}
+
+fn mount(bench: &Bench, name: &str) -> PathBuf {
+    PathBuf::from(bench.ok(["container", "mount", name]).trim_end())
+}
+
+/// How many bytes a file system has.
+fn room(at: &Path) -> u64 {
+    let room = nix::sys::statvfs::statvfs(at).unwrap();
+    room.blocks() * room.fragment_size()
+}
+
+/// Checks a file system that is not mounted, by its own tool.
+fn assert_sound(bench: &Bench, fs: &str, name: &str) {
+    let node = bench.ok(["container", "activate", name]);
+    let check = if fs == "ext4" { ["fsck.ext4", "-fn"] } else { ["xfs_repair", "-n"] };
+    ok(Command::new(check[0]).arg(check[1]).arg(node.trim_end()));
+    bench.ok(["container", "deactivate", name]);
+}
+
+#[test]
+fn a_container_grows_with_all_that_is_in_it_whether_it_is_mounted_or_not() {
+    for fs in ["ext4", "xfs"] {
+        let bench = with_container(fs);
+        let at = mount(&bench, "one");
+        tree::make(&at.join("file").with_file_name(""));
+        let (before, small) = (tree::listing(&at), room(&at));
+        let mut open = File::create(at.join("open")).unwrap();
+        assert_eq!(bench.ok(["container", "resize", "one", "1G"]), "1 GiB\n");
+        assert!(room(&at) >= small + (450 << 20), "{fs}: {}", room(&at));
+        open.write_all(b"still").unwrap();
+        drop(open);
+        fs::remove_file(at.join("open")).unwrap();
+        assert!(tree::listing(&at) == before, "{fs}: the content changed");
+        bench.ok(["container", "unmount", "one"]);
+        assert_eq!(bench.ok(["container", "resize", "one", "+512M"]), "1.50 GiB\n");
+        assert_eq!(bench.devices().len(), 1, "{fs}: its node is still there");
+        assert_sound(&bench, fs, "one");
+        let at = mount(&bench, "one");
+        assert!(room(&at) >= small + (940 << 20), "{fs}: {}", room(&at));
+        assert!(tree::listing(&at) == before, "{fs}: the content changed");
+        bench.ok(["container", "unmount", "one"]);
+        for smaller in ["1G", "0", "512M"] {
+            let said = bench.fails(2, ["container", "resize", "one", smaller]);
+            assert!(said.contains("1.50 GiB") && said.contains("only made larger"), "{said}");
+        }
+        for wrong in ["", "+", "x", "+x", "2000000001"] {
+            bench.fails(2, ["container", "resize", "one", wrong]);
+        }
+        assert_pool_and_catalog_agree(&bench);
+    }
+}
+
+/// Only the one who has a file system mounted may write to it, and nobody can tell from outside whether a virtual machine has.
+#[test]
+fn a_device_that_is_open_grows_under_its_user_and_its_file_system_when_it_is_next_mounted() {
+    let bench = with_container("ext4");
+    let node = bench.ok(["container", "activate", "one"]);
+    let user = File::open(node.trim_end()).unwrap();
+    let said = bench.run(["container", "resize", "one", "1G"]);
+    assert_eq!(said.code, 0, "{said:?}");
+    assert!(said.err.contains("has the device open"), "{said:?}");
+    assert_eq!(ok(Command::new("blockdev").args(["--getsize64", node.trim_end()])), "1073741824\n");
+    drop(user);
+    let at = mount(&bench, "one");
+    assert!(room(&at) > 900 << 20, "{}", room(&at));
+    bench.ok(["container", "unmount", "one"]);
+    bench.ok(["container", "deactivate", "one"]);
+    assert_pool_and_catalog_agree(&bench);
+}
+
+#[test]
+fn a_resize_killed_at_any_moment_is_finished_by_the_next_mount() {
+    let bench = with_container("ext4");
+    let start = Instant::now();
+    bench.ok(["container", "resize", "one", "+64M"]);
+    let takes = start.elapsed();
+    for (mounted, part) in [(false, 1), (false, 2), (false, 3), (true, 1), (true, 2), (true, 3)] {
+        if mounted {
+            mount(&bench, "one");
+        }
+        let mut child = bench.start(["container", "resize", "one", "+64M"]);
+        std::thread::sleep(Duration::from_millis(20) + takes * part / 4);
+        child.kill().unwrap();
+        child.wait().unwrap();
+        if mounted {
+            bench.ok(["container", "unmount", "one"]);
+        }
+        let at = mount(&bench, "one");
+        let size = bench.list("container")[0]["device_bytes"].as_u64().unwrap();
+        assert!(room(&at) > size * 9 / 10, "{} of {size}", room(&at));
+        bench.ok(["container", "unmount", "one"]);
+    }
+    assert_sound(&bench, "ext4", "one");
+    assert_pool_and_catalog_agree(&bench);
+    tidy_cookies();
+}
+
+#[test]
+fn a_container_that_is_renamed_while_it_is_mounted_goes_on_under_its_new_name() {
+    let bench = with_container("xfs");
+    let old = mount(&bench, "one");
+    let mut open = File::create(old.join("open")).unwrap();
+    let said = bench.run(["container", "rename", "one", "two"]);
+    assert_eq!((said.code, said.out.as_str()), (0, "two\n"), "{said:?}");
+    open.write_all(b"before and after").unwrap();
+    drop(open);
+    let new = mount(&bench, "two");
+    assert!(new.ends_with("two") && !old.exists() && said.err.contains(new.to_str().unwrap()), "{said:?}");
+    assert_eq!(fs::read_to_string(new.join("open")).unwrap(), "before and after");
+    let node = |name: &str| PathBuf::from(format!("/dev/mapper/{}-{name}", bench.name));
+    assert!(node("two").exists() && node("one").symlink_metadata().is_err());
+    bench.fails(4, ["container", "unmount", "one"]);
+    // The old name is free at once.
+    bench.ok(["container", "create", "image", "--name", "one"]);
+    assert!(!mount(&bench, "one").join("open").exists());
+    bench.fails(7, ["container", "rename", "one", "two"]);
+    bench.fails(2, ["container", "rename", "one", "../up"]);
+    for name in ["one", "two"] {
+        bench.ok(["container", "unmount", name]);
+    }
+    bench.ok(["container", "rename", "two", "three"]);
+    assert!(mount(&bench, "three").join("open").exists());
+    bench.ok(["container", "unmount", "three"]);
+    assert_pool_and_catalog_agree(&bench);
+}
+
+#[test]
+fn a_rename_killed_at_any_moment_leaves_one_container_under_one_of_the_names() {
+    let bench = with_container("ext4");
+    let mut name = "one".to_owned();
+    for round in 0..8_u32 {
+        mount(&bench, &name);
+        let to = format!("n{round}");
+        let mut child = bench.start(["container", "rename", &name, &to]);
+        std::thread::sleep(Duration::from_millis(u64::from(round) * 15));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let listed = bench.list("container");
+        assert_eq!(listed.len(), 1, "{listed:?}");
+        name = listed[0]["name"].as_str().unwrap().to_owned();
+        let at = mount(&bench, &name);
+        assert!(at.ends_with(&name) && at.join("file").exists(), "{at:?}");
+        bench.ok(["container", "unmount", &name]);
+    }
+    assert_pool_and_catalog_agree(&bench);
+    tidy_cookies();
+}
+
+#[test]
+fn a_larger_base_is_for_images_that_come_after_it() {
+    for fs in ["ext4", "xfs"] {
+        let bench = with_container(fs);
+        let said = bench.ok(["setup", "--no-enable", "--base-size", "1G"]);
+        assert!(said.contains("1 GiB"), "{said}");
+        assert_eq!(bench.status()["catalog"]["base_size"], 1 << 30);
+        let said = bench.fails(2, ["setup", "--no-enable", "--base-size", "768M"]);
+        assert!(said.contains("1 GiB"), "{said}");
+        let tree = bench.beside("second");
+        fs::create_dir(&tree).unwrap();
+        fs::write(tree.join("file"), "of the second").unwrap();
+        bench.ok(importing("second", &tree));
+        bench.ok(["container", "create", "second", "--name", "two"]);
+        let (one, two) = (mount(&bench, "one"), mount(&bench, "two"));
+        assert!(room(&two) >= room(&one) + (450 << 20), "{fs}: {} and {}", room(&one), room(&two));
+        assert_eq!(fs::read_to_string(two.join("file")).unwrap(), "of the second");
+        for name in ["one", "two"] {
+            bench.ok(["container", "unmount", name]);
+            assert_sound(&bench, fs, name);
+        }
+        assert_pool_and_catalog_agree(&bench);
+    }
+}
+
+/// A check after so many mounts, or days, would come in the middle of somebody's work, in every container at once.
+#[test]
+fn no_ext4_is_checked_for_its_age_and_each_has_a_journal() {
+    let bench = with_container("ext4");
+    let node = bench.ok(["container", "activate", "one"]);
+    let told = ok(Command::new("dumpe2fs").args(["-h", node.trim_end()]));
+    let value =
+        |key: &str| told.lines().find_map(|line| line.strip_prefix(key)).unwrap_or("none").trim().to_owned();
+    assert_eq!(value("Maximum mount count:"), "-1");
+    assert!(value("Check interval:").starts_with("0 "), "{}", value("Check interval:"));
+    assert!(value("Filesystem features:").contains("has_journal"), "{told}");
+    bench.ok(["container", "deactivate", "one"]);
+}

@@ -1,0 +1,165 @@
+//! The command is killed at every step that outlives it.
+
+use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
+
+use super::content::Contents;
+use super::support::{Bench, SMALL, ok, wait_until};
+use super::verbs::{VERBS, Verb, pool, put_away, small};
+
+/// How many places of each verb are tried when nobody asks for more: other ones in each run.
+const SAMPLE: usize = 2;
+
+#[test]
+fn a_command_that_is_killed_at_any_step_leaves_nothing_that_the_next_one_does_not_settle() {
+    let _alone = super::alone();
+    let asked = std::env::var("THINPOOL_FAULTS").unwrap_or_default();
+    let (bench, nothing) = (Bench::new(), Contents::default());
+    let other = pool_with_content();
+    let mut report = Vec::new();
+    for verb in VERBS {
+        let on_its_own = matches!(verb.name, "setup" | "destroy");
+        let (bench, kept) = if on_its_own { (&bench, &nothing) } else { (&other.0, &other.1) };
+        let places = count(bench, verb);
+        report.push((verb.name, places.clone()));
+        for place in chosen(&asked, verb, places.len()) {
+            kill(bench, verb, place, &places, kept);
+        }
+    }
+    for (verb, places) in report {
+        println!("{verb}: {} places, {}", places.len(), costs(&places));
+    }
+}
+
+/// A pool with an image and a container that has something in it.
+fn pool_with_content() -> (Bench, Contents) {
+    let bench = Bench::new();
+    bench.ok(SMALL.map(small));
+    let bench = bench.and_image("small");
+    bench.ok(["container", "create", "small", "--name", "kept"]);
+    let at = bench.ok(["container", "mount", "kept"]);
+    let noise: Vec<u8> = (0..1_000_000_u32).map(|at| (at.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
+    std::fs::write(Path::new(at.trim_end()).join("noise"), noise).expect("written");
+    bench.ok(["container", "unmount", "kept"]);
+    bench.ok(["deactivate"]);
+    let kept = Contents::of(&bench.state());
+    (bench, kept)
+}
+
+/// The places that a verb meets when nobody kills it.
+fn count(bench: &Bench, verb: &Verb) -> Vec<String> {
+    (verb.prepare)(bench);
+    let names = bench.beside("steps");
+    ok(bench.command((verb.arguments)(bench)).env("THINPOOL_STEPS", &names));
+    let places = std::fs::read_to_string(&names).expect("names");
+    std::fs::remove_file(&names).expect("removed");
+    let places: Vec<String> = places.lines().map(str::to_owned).collect();
+    assert!(places.len() > 2, "{}: {places:?}", verb.name);
+    places
+}
+
+/// All places, or some that are spread evenly from a random one on.
+fn chosen(asked: &str, verb: &Verb, count: usize) -> Vec<usize> {
+    match asked.rsplit_once(':') {
+        _ if asked == "all" => (1..=count).collect(),
+        Some((name, place)) if name == verb.name => vec![place.parse().expect("a number")],
+        Some(_) => Vec::new(),
+        None => {
+            let start = usize::from(uuid::Uuid::new_v4().as_bytes()[0]);
+            (0..SAMPLE).map(|at| (start + at * count / SAMPLE) % count + 1).collect()
+        }
+    }
+}
+
+fn kill(bench: &Bench, verb: &Verb, place: usize, places: &[String], kept: &Contents) {
+    let context = format!("{}:{place} ({})", verb.name, places[place - 1]);
+    println!("{context}");
+    (verb.prepare)(bench);
+    let arguments = (verb.arguments)(bench);
+    let killed = bench.command(&arguments).env("THINPOOL_KILL_AT", place.to_string()).output().expect("runs");
+    assert_eq!(killed.status.signal(), Some(9), "{context}: {killed:?}");
+    // The next command is the same one again, or another.
+    if place % 2 == 0 {
+        let again = bench.run(&arguments);
+        assert!(verb.again.contains(&again.code), "{context}: {again:?}");
+    }
+    if verb.name == "destroy" {
+        return assert_destroyed(bench, &context);
+    }
+    if verb.name == "setup" {
+        bench.ok(&arguments);
+    }
+    // What any command on the pool begins with.
+    pool(bench, |pool| {
+        put_away(pool);
+        Ok(())
+    });
+    assert_no_strays(bench, &context);
+    pool(bench, |pool| pool.deactivate().map(drop));
+    kept.assert_kept(&bench.state(), &context);
+}
+
+/// Fails unless the next destroy takes away all that one left.
+fn assert_destroyed(bench: &Bench, context: &str) {
+    let again = bench.run(["destroy", "--yes"]);
+    assert!(matches!(again.code, 0 | 4), "{context}: {again:?}");
+    assert_eq!(bench.devices(), [""; 0], "{context}");
+    assert!(!bench.state().exists(), "{context}: {:?}", listing(&bench.state()));
+    assert!(cookies().is_empty(), "{context}: {:?}", cookies());
+    wait_until("every loop device to go", || bench.attached().is_empty());
+}
+
+/// Fails if there is anything that belongs to nobody.
+fn assert_no_strays(bench: &Bench, context: &str) {
+    const KNOWN: [&str; 9] = [
+        "catalog.db",
+        "catalog.db-shm",
+        "catalog.db-wal",
+        "change.lock",
+        "data",
+        "life.lock",
+        "locks",
+        "metadata",
+        "mnt",
+    ];
+    assert_eq!(bench.devices(), [format!("{}-pool", bench.name)], "{context}");
+    assert!(cookies().is_empty(), "{context}: {:?}", cookies());
+    let mounts = std::fs::read_to_string("/proc/self/mounts").expect("read");
+    assert!(!mounts.contains(&bench.name), "{context}: {mounts}");
+    let strange = |file: &String| !KNOWN.contains(&file.as_str());
+    let files: Vec<_> = listing(&bench.state()).into_iter().filter(strange).collect();
+    assert!(files.is_empty(), "{context}: {files:?}");
+    wait_until("two loop devices", || bench.attached().len() == 2);
+}
+
+/// The names in a directory.
+fn listing(directory: &Path) -> Vec<String> {
+    let Ok(entries) = directory.read_dir() else { return Vec::new() };
+    entries.map(|entry| entry.expect("listed").file_name().to_string_lossy().into_owned()).collect()
+}
+
+/// The semaphores with which somebody waits for udev.
+fn cookies() -> Vec<String> {
+    let all = std::fs::read_to_string("/proc/sysvipc/sem").expect("read");
+    let ours = |line: &&str| {
+        line.split_whitespace()
+            .next()
+            .and_then(|key| key.parse::<i64>().ok())
+            .is_some_and(|key| key >> 16 == 0x0D4D)
+    };
+    all.lines().filter(ours).map(str::to_owned).collect()
+}
+
+/// What a verb costs, for `docs/architecture.md`.
+fn costs(places: &[String]) -> String {
+    let count =
+        |what: &str| places.iter().filter(|place| place.starts_with(&format!("after {what}"))).count();
+    format!(
+        "{} synced commits, {} ordered, {} messages, {} other ioctls, {} syncs",
+        count("commit, Synced"),
+        count("commit, Ordered"),
+        count("dm message"),
+        count("dm ") - count("dm message"),
+        count("sync "),
+    )
+}

@@ -1,0 +1,208 @@
+//! Every command that changes something, and how it comes to have something to do.
+
+use std::fmt::Debug;
+use std::str::FromStr;
+use std::time::Duration;
+
+use thinpool::pool::{Checking, Host, Location, NewContainer, Pool, PoolError};
+
+use crate::support::{Bench, SMALL};
+
+/// A command that changes something.
+pub struct Verb {
+    /// Its words, as in `thinpool container create`, and what is particular about this way to call it.
+    pub name: &'static str,
+    /// Brings a pool into the state in which the command has something to do, whatever the last one left.
+    pub prepare: fn(&Bench),
+    /// What is called.
+    pub arguments: fn(&Bench) -> Vec<String>,
+    /// How it may end when it is called again after it was killed: it may have been done by then.
+    pub again: &'static [i32],
+}
+
+/// Every one. The pool that they are called on has the image `small` and the container `kept`, which none of them
+/// touches.
+pub const VERBS: &[Verb] = &[
+    verb("setup", destroy, |_| words(&SMALL.map(small)), &[0]),
+    verb("destroy", there, |_| words(&["destroy", "--yes"]), &[0, 4]),
+    verb("activate", at_rest, |_| words(&["activate"]), &[0]),
+    verb("deactivate", |bench| pool(bench, |_| Ok(())), |_| words(&["deactivate"]), &[0]),
+    verb("image import", no_image, importing, &[0, 7]),
+    verb("image remove", image, |_| words(&["image", "remove", "second"]), &[0, 4]),
+    verb("container create", no_web, |_| words(&["container", "create", "small", "--name", "web"]), &[0, 7]),
+    verb(
+        "container create --size",
+        no_web,
+        |_| words(&["container", "create", "small", "--name", "web", "--size", "96M"]),
+        &[0, 7],
+    ),
+    verb("container activate", inactive, |_| words(&["container", "activate", "web"]), &[0]),
+    verb("container deactivate", active, |_| words(&["container", "deactivate", "web"]), &[0]),
+    verb("container mount", inactive, |_| words(&["container", "mount", "web"]), &[0]),
+    verb("container unmount", mounted, |_| words(&["container", "unmount", "web"]), &[0, 1]),
+    verb("container remove", inactive, |_| words(&["container", "remove", "web"]), &[0, 4]),
+    verb("container remove, active", active, |_| words(&["container", "remove", "web"]), &[0, 4]),
+];
+
+/// The leaves of the command line that change nothing.
+pub const READERS: &[&str] =
+    &["status", "image list", "images", "container list", "ps", "config show", "doctor", "completions"];
+
+const fn verb(
+    name: &'static str,
+    prepare: fn(&Bench),
+    arguments: fn(&Bench) -> Vec<String>,
+    again: &'static [i32],
+) -> Verb {
+    Verb { name, prepare, arguments, again }
+}
+
+fn words(words: &[&str]) -> Vec<String> {
+    words.iter().map(|word| (*word).to_owned()).collect()
+}
+
+/// Smaller still than a small pool: all of a device is compared, again and again.
+pub fn small(argument: &str) -> &str {
+    match argument {
+        "512M" => "64M",
+        "2G" => "1G",
+        "16M" => "4M",
+        other => other,
+    }
+}
+
+fn destroy(bench: &Bench) {
+    // Where there is none there is nothing to do.
+    drop(bench.location().destroy(&host(), false));
+}
+
+fn there(bench: &Bench) {
+    bench.ok(SMALL.map(small));
+}
+
+fn at_rest(bench: &Bench) {
+    pool(bench, |pool| pool.deactivate().map(drop));
+}
+
+fn importing(bench: &Bench) -> Vec<String> {
+    let tree = bench.beside("second");
+    if !tree.exists() {
+        std::fs::create_dir(&tree).expect("made");
+        std::fs::write(tree.join("file"), "of the second image").expect("written");
+    }
+    [words(&["image", "import", "second"]), vec![tree.display().to_string()]].concat()
+}
+
+fn no_image(bench: &Bench) {
+    pool(bench, |pool| done_or_absent(pool.remove_image(&name("second"))));
+}
+
+fn image(bench: &Bench) {
+    if !bench.names("image").contains(&"second".to_owned()) {
+        bench.ok(importing(bench));
+    }
+}
+
+fn no_web(bench: &Bench) {
+    pool(bench, |pool| {
+        put_away(pool);
+        done_or_absent(pool.remove_container(&name("web")))
+    });
+}
+
+fn inactive(bench: &Bench) {
+    pool(bench, |pool| {
+        put_away(pool);
+        let new = NewContainer { name: Some(name("web")), image: name("small"), size: None };
+        match pool.create_container(&new) {
+            Err(PoolError::NameTaken { .. }) => Ok(()),
+            created => created.map(drop),
+        }
+    });
+}
+
+fn active(bench: &Bench) {
+    inactive(bench);
+    pool(bench, |pool| pool.activate_container(&name("web")).map(drop));
+}
+
+fn mounted(bench: &Bench) {
+    inactive(bench);
+    pool(bench, |pool| pool.mount_container(&name("web"), None).map(drop));
+}
+
+/// Takes what a verb has made of the container `web` back: its mount and its node.
+pub fn put_away(pool: &mut Pool<'_>) {
+    let web = name("web");
+    // Neither need be there; what can't be taken back is found by who looks for strays.
+    drop(pool.unmount_container(&web));
+    drop(pool.deactivate_container(&web));
+}
+
+/// Works on the pool, which is active, by the library: a process costs more than what it does.
+pub fn pool(bench: &Bench, work: impl FnOnce(&mut Pool<'_>) -> Result<(), PoolError>) {
+    let host = host();
+    let mut pool = Pool::open(&host, &bench.location()).expect("a pool");
+    pool.activate(Checking::AsNeeded).expect("active");
+    work(&mut pool).expect("done");
+}
+
+/// The system.
+pub fn host() -> Host {
+    Host::system(Duration::from_secs(60)).expect("a system")
+}
+
+fn done_or_absent(result: Result<(), PoolError>) -> Result<(), PoolError> {
+    match result {
+        Err(PoolError::NoSuch { .. }) => Ok(()),
+        result => result,
+    }
+}
+
+/// Some name.
+pub fn name<N: FromStr<Err: Debug>>(name: &str) -> N {
+    name.parse().expect("a name")
+}
+
+impl Bench {
+    /// Where the library finds the pool.
+    pub fn location(&self) -> Location {
+        Location {
+            name: name(&self.name),
+            root: self.root(),
+            patience: Duration::from_secs(60),
+            device_patience: Duration::ZERO,
+        }
+    }
+
+    /// The names in a listing.
+    pub fn names(&self, what: &str) -> Vec<String> {
+        let name = |value: &serde_json::Value| value["name"].as_str().expect("a name").to_owned();
+        self.list(what).iter().map(name).collect()
+    }
+}
+
+#[test]
+fn a_command_that_changes_something_and_is_never_killed_is_one_that_nobody_knows_to_be_safe() {
+    let tested = |leaf: &str| {
+        VERBS.iter().any(|verb| verb.name == leaf || verb.name.starts_with(&format!("{leaf} --")))
+            || READERS.contains(&leaf)
+    };
+    let leaves = leaves(&thinpool::cli::command(), "");
+    let missing: Vec<_> = leaves.iter().filter(|leaf| !tested(leaf)).collect();
+    assert!(missing.is_empty(), "neither among VERBS nor among READERS: {missing:?}");
+    assert!(
+        leaves.len() > VERBS.len() / 2
+            && READERS.iter().all(|reader| leaves.iter().any(|leaf| leaf == reader))
+    );
+}
+
+/// The commands that have none below them.
+fn leaves(command: &clap::Command, above: &str) -> Vec<String> {
+    let below: Vec<_> = command.get_subcommands().collect();
+    if below.is_empty() {
+        return vec![above.to_owned()];
+    }
+    let path = |name: &str| if above.is_empty() { name.to_owned() } else { format!("{above} {name}") };
+    below.into_iter().flat_map(|one| leaves(one, &path(one.get_name()))).collect()
+}
