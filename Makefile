@@ -19,6 +19,16 @@ test: build ## run all tests; those that need the kernel run in a throwaway mach
 	@$(if $(HOST),,scripts/packages vm)
 	$(if $(HOST),THINPOOL_TEST_HOST=1) cargo test --workspace
 
+faults: build ## kill every command at every step, and cut the power at every flush: hours
+	@scripts/packages vm
+	PROPTEST_CASES=5000 cargo test --lib pool::tests::model
+	THINPOOL_FAULTS=all THINPOOL_VM_TIMEOUT=21600 cargo test --test kernel_faults -- --no-capture
+
+fuzz: ## run each fuzz target for MINUTES (5); needs a nightly compiler and cargo-fuzz
+	@cd fuzz && for target in $$(cargo +nightly fuzz list); do \
+	    cargo +nightly fuzz run "$$target" -- -max_total_time=$$((60 * $(or $(MINUTES),5))) -max_len=65536 || exit; \
+	done
+
 lint: ## check format, lints, documentation and shell scripts
 	@scripts/packages build lint
 	cargo fmt --all --check
@@ -50,5 +60,6 @@ build:
 release:
 	@scripts/packages build
 	cargo build --release --locked --bin thinpool --example manpages
+	@! grep -q THINPOOL_KILL_AT target/release/thinpool || { echo 'fail points are in the release build' >&2; exit 1; }
 
-.PHONY: help demo test lint install uninstall deb test-deb vm build release
+.PHONY: help demo test faults fuzz lint install uninstall deb test-deb vm build release

@@ -70,6 +70,29 @@ pub(crate) fn replace(file: NamedTempFile, path: &Path) -> io::Result<()> {
     step("replace", path, || file.persist(path).map(drop).map_err(|failed| failed.error))
 }
 
+/// Makes a file, or empties the one that is there.
+#[allow(clippy::disallowed_methods, reason = "this is the step")]
+pub(crate) fn create(path: &Path) -> io::Result<File> {
+    step("create", path, || OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path))
+}
+
+/// Gives a file another name, in the place of whatever has it.
+#[allow(clippy::disallowed_methods, reason = "this is the step")]
+pub(crate) fn rename(from: &Path, to: &Path) -> io::Result<()> {
+    step("rename to", to, || std::fs::rename(from, to))
+}
+
+/// Gives a file a second name.
+#[allow(clippy::disallowed_methods, reason = "this is the step")]
+pub(crate) fn hard_link(from: &Path, to: &Path) -> io::Result<()> {
+    step("keep as", to, || std::fs::hard_link(from, to))
+}
+
+/// Gives a temporary file its name, unless there is something of that name.
+pub(crate) fn name_new(file: NamedTempFile, path: &Path) -> io::Result<()> {
+    step("name", path, || file.persist_noclobber(path).map(drop).map_err(|failed| failed.error))
+}
+
 /// Makes a symbolic link.
 #[allow(clippy::disallowed_methods, reason = "this is the step")]
 pub(crate) fn link(to: &Path, path: &Path) -> io::Result<()> {

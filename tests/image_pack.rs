@@ -1,6 +1,8 @@
 //! The archive of a layer, made of how two trees differ: applied to the lower one, it gives the upper one, and made again
 //! from what it gave, it is the same.
 
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "the lints spare only unit tests")]
+
 #[allow(dead_code, reason = "shared with tests that pack by GNU tar")]
 mod tree;
 
@@ -234,9 +236,13 @@ proptest! {
         let bench = Bench::new();
         let (before, now) = (bench.path("before"), bench.path("now"));
         fs::create_dir(&before).unwrap();
-        image.iter().for_each(|step| apply(&before, step));
+        for step in &image {
+            apply(&before, step);
+        }
         copy(&before, &now);
-        container.iter().for_each(|step| apply(&now, step));
+        for step in &container {
+            apply(&now, step);
+        }
         bench.assert_comes_back(&before, &now);
     }
 }

@@ -210,6 +210,15 @@ impl Catalog {
         })
     }
 
+    /// The devices that are to grow, or whose file system is, by id.
+    pub fn growing_devices(&self) -> Result<Vec<Device>, CatalogError> {
+        self.read(|connection| {
+            let mut query = connection
+                .prepare("SELECT * FROM device WHERE growing = 1 AND state = 'ready' ORDER BY id")?;
+            query.query_map([], from_row)?.collect()
+        })
+    }
+
     /// Records that the file system fills its device. Should a power cut lose this, it is only found once more that it does.
     pub fn end_device_growth(&mut self, id: DeviceId) -> Result<(), CatalogError> {
         self.change(Durability::Ordered, |transaction| {

@@ -3,7 +3,6 @@
 //! A catalog that is lost is made anew of what the pool's own metadata says. That doesn't say where the pool's blocks are,
 //! nor by which uuid its devices are known, nor what was decided at setup: this file does.
 
-use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
@@ -11,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{CatalogError, Policy, PoolRecord};
 use crate::backing::Backing;
+use crate::files;
 
 /// The part of a pool's record that nothing else could tell.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -61,11 +61,11 @@ impl PoolFile {
         let path = Self::beside(catalog);
         let draft = draft(catalog);
         let write = || {
-            let mut file = File::create(&draft)?;
+            let mut file = files::create(&draft)?;
             file.write_all(&serde_json::to_vec_pretty(self)?)?;
-            file.sync_all()?;
-            std::fs::rename(&draft, &path)?;
-            sync_directory(&path)
+            files::sync(&file, &draft)?;
+            files::rename(&draft, &path)?;
+            files::sync_directory(path.parent().unwrap_or(Path::new("/")))
         };
         write().map_err(failed("write", &path))
     }
@@ -73,7 +73,7 @@ impl PoolFile {
     /// Removes it: before the catalog goes, so that no catalog is missed that is to be gone.
     pub fn remove(catalog: &Path) -> Result<(), CatalogError> {
         for path in [draft(catalog), Self::beside(catalog)] {
-            match std::fs::remove_file(&path) {
+            match files::remove(&path) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => {
                     return Err(failed("remove", &path)(error));
                 }
@@ -86,11 +86,6 @@ impl PoolFile {
 
 fn draft(catalog: &Path) -> PathBuf {
     catalog.with_file_name("pool.json.new")
-}
-
-/// Makes names in a file's directory durable.
-pub(super) fn sync_directory(path: &Path) -> io::Result<()> {
-    File::open(path.parent().unwrap_or(Path::new("/")))?.sync_all()
 }
 
 fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> CatalogError {

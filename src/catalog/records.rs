@@ -212,13 +212,16 @@ fn unreadable(connection: &Connection) -> Result<Vec<Suspect>, rusqlite::Error> 
     Ok(suspects)
 }
 
+/// Whether a record can be understood, or why not.
+type Understood = Result<(), rusqlite::Error>;
+
 /// The records of a kind for which a condition holds, each with whether it can be understood.
 pub(super) fn records(
     connection: &Connection,
     kind: RecordKind,
     condition: &str,
     values: impl rusqlite::Params,
-) -> Result<Vec<(Record, Result<(), rusqlite::Error>)>, rusqlite::Error> {
+) -> Result<Vec<(Record, Understood)>, rusqlite::Error> {
     let (table, key) = (kind.as_str(), kind.key_column());
     let mut query = connection.prepare(&format!("SELECT * FROM {table} WHERE {condition} ORDER BY {key}"))?;
     let rows = query.query_map(values, |row| Ok((record(kind, row)?, kind.parse(row))))?;
@@ -248,7 +251,7 @@ pub(super) fn record_by_key(
 
 pub(super) fn record(kind: RecordKind, row: &Row<'_>) -> Result<Record, rusqlite::Error> {
     let mut columns = Map::new();
-    for (index, name) in row.as_ref().column_names().into_iter().enumerate() {
+    for (index, name) in row.as_ref().column_names().enumerate() {
         columns.insert(name.to_owned(), json(row.get_ref(index)?));
     }
     Ok(Record { kind, key: row.get(kind.key_column())?, columns })

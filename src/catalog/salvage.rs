@@ -23,6 +23,7 @@ pub struct Salvaged {
 impl Salvaged {
     /// Reads what can be read. Whatever is too damaged for that is passed over: the pool knows its devices by itself.
     #[must_use]
+    #[allow(clippy::disallowed_methods, reason = "nothing is made or changed")]
     pub fn read(path: &Path) -> Self {
         let Ok(connection) = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY) else {
             return Self::default();

@@ -92,18 +92,18 @@ pub(super) fn repair(context: &Context, arguments: &Repair) -> Result<u8, CliErr
             location.name
         ))?;
     }
-    let rebuilt = location.rebuild_catalog(&host, &rebuild)?;
+    let done = location.rebuild_catalog(&host, &rebuild)?;
     if !how.format.json {
-        let kept = rebuilt.kept.as_ref().map_or_else(String::new, |kept| {
+        let kept = done.kept.as_ref().map_or_else(String::new, |kept| {
             format!(
                 "; {} records of the damaged one were read, which is now {}",
-                rebuilt.salvaged,
+                done.salvaged,
                 kept.display()
             )
         });
         output::line(format!("The pool '{}' has a new catalog{kept}.", location.name))?;
     }
-    tell(&rebuilt.repaired, how)
+    tell(&done.repaired, how)
 }
 
 /// What is to be done is told before it is done.

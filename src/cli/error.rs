@@ -97,8 +97,14 @@ impl CliError {
             Self::Unconfirmed(_) | Self::Export(ExportError::Exists(_) | ExportError::Terminal) => {
                 exit::REFUSED
             }
-            Self::Commit(_) | Self::Export(_) | Self::ImageConfig(_) => exit::FAILED,
-            Self::Image(_) | Self::Dm(_) | Self::Boot(_) | Self::Json(_) | Self::Output(_) => exit::FAILED,
+            Self::Commit(_)
+            | Self::Export(_)
+            | Self::ImageConfig(_)
+            | Self::Image(_)
+            | Self::Dm(_)
+            | Self::Boot(_)
+            | Self::Json(_)
+            | Self::Output(_) => exit::FAILED,
         }
     }
 }

@@ -100,17 +100,18 @@ impl Namespace {
     fn unmount(&self, device: DeviceNumber, whose: &str) -> io::Result<()> {
         self.enter(|table, itself| {
             let ours = |mount: &&Mount| mount.device == device || shield::is_one(mount, whose);
+            let (mut covered, mut unmounted) = (false, false);
             for mount in table.iter().rev().filter(ours) {
-                match mount_id_seen_by(itself, &mount.at) {
-                    Ok(on_top) if on_top == mount.id => unmount(&mount.at)?,
-                    // A copy that came by propagation goes by it, too, and is gone already.
-                    Ok(_) if mount.device != device => {}
-                    Ok(_) => {
-                        return Err(io::Error::other("something else is mounted over it"));
-                    }
-                    Err(error) if mount.device == device => return Err(error),
-                    Err(_) => {}
+                // What lies under another is looked at again in the next pass, or is gone with it by then.
+                if mount_id_seen_by(itself, &mount.at).is_ok_and(|on_top| on_top == mount.id) {
+                    unmount(&mount.at)?;
+                    unmounted = true;
+                } else {
+                    covered |= mount.device == device;
                 }
+            }
+            if covered && !unmounted {
+                return Err(io::Error::other("something else is mounted over it"));
             }
             Ok(())
         })?

@@ -159,7 +159,7 @@ impl<W: Write> Visitor for LayerWriter<'_, W> {
         let xattrs = xattrs(xattr::list(&full), |name| xattr::get(&full, name))?;
         let mut head = Head { path: entry.path, link: b"", kind, attributes: stat.into(), size: 0, xattrs };
         match kind {
-            EntryType::Regular => self.file(root, Head { size: stat.stx_size, ..head }),
+            EntryType::Regular => self.file(root, &Head { size: stat.stx_size, ..head }),
             EntryType::Directory => {
                 let path = if entry.path.is_empty() { b"./".to_vec() } else { [entry.path, b"/"].concat() };
                 head.path = &path;
@@ -203,13 +203,13 @@ impl<W: Write> LayerWriter<'_, W> {
         Ok(true)
     }
 
-    fn file(&mut self, root: &OwnedFd, head: Head<'_>) -> io::Result<()> {
+    fn file(&mut self, root: &OwnedFd, head: &Head<'_>) -> io::Result<()> {
         let mut file = File::from(open_below(root, head.path, OFlag::O_RDONLY | OFlag::O_NOFOLLOW)?);
         self.written.bytes += head.size;
         let mut wrote = |bytes| self.progress.advance(bytes);
         match segments(&file, head.size)? {
-            None => self.out.file(&head, &mut file, &mut wrote),
-            Some(segments) => self.out.sparse_file(&head, &mut file, &segments, &mut wrote),
+            None => self.out.file(head, &mut file, &mut wrote),
+            Some(segments) => self.out.sparse_file(head, &mut file, &segments, &mut wrote),
         }
     }
 }

@@ -16,7 +16,7 @@ use super::pax::{Time, encode_name, write_record};
 use super::sparse::{MAX_SEGMENTS, Segment};
 
 const BUFFER: usize = 256 << 10;
-const BLOCK: u64 = 512;
+const BLOCK: usize = 512;
 /// The largest numbers that fit the octal fields of a header.
 const MAX_ID: u32 = 0o7_777_777;
 const MAX_NUMBER: u64 = 0o77_777_777_777;
@@ -87,7 +87,7 @@ impl<W: Write> TarWriter<W> {
 
     /// Writes an entry's header, after an extended one for what doesn't fit it.
     pub(super) fn head(&mut self, head: &Head<'_>) -> io::Result<()> {
-        self.head_with(head, records(head))
+        self.head_with(head, &records(head))
     }
 
     /// A file and its content. `wrote` is told how many bytes of it are done.
@@ -125,7 +125,7 @@ impl<W: Write> TarWriter<W> {
         }
         write_record(&mut records, b"GNU.sparse.name", head.path);
         write_record(&mut records, b"GNU.sparse.realsize", head.size.to_string().as_bytes());
-        self.head_with(&stored, records)?;
+        self.head_with(&stored, &records)?;
         self.out.write_all(&map)?;
         let mut done = 0;
         for segment in segments {
@@ -154,11 +154,11 @@ impl<W: Write> TarWriter<W> {
     }
 
     fn pad(&mut self, size: u64) -> io::Result<()> {
-        let padding = usize::try_from(size.next_multiple_of(BLOCK) - size).unwrap_or(0);
-        self.out.write_all(&[0; BLOCK as usize][..padding])
+        let padding = usize::try_from(size.next_multiple_of(BLOCK as u64) - size).unwrap_or(0);
+        self.out.write_all(&[0; BLOCK][..padding])
     }
 
-    fn head_with(&mut self, head: &Head<'_>, records: Vec<u8>) -> io::Result<()> {
+    fn head_with(&mut self, head: &Head<'_>, records: &[u8]) -> io::Result<()> {
         if !records.is_empty() {
             let mut header = Header::new_ustar();
             put(&mut header.as_old_mut().name, b"PaxHeaders/entry");
@@ -167,7 +167,7 @@ impl<W: Write> TarWriter<W> {
             header.set_size(records.len() as u64);
             header.set_cksum();
             self.out.write_all(header.as_bytes())?;
-            self.out.write_all(&records)?;
+            self.out.write_all(records)?;
             self.pad(records.len() as u64)?;
         }
         let Attributes { mode, uid, gid, mtime, device } = head.attributes;
@@ -230,12 +230,10 @@ fn records(head: &Head<'_>) -> Vec<u8> {
 
 /// The map of a sparse file: how many runs, then where each begins and how long it is, in whole blocks.
 fn sparse_map(segments: &[Segment]) -> Vec<u8> {
-    let mut map = format!("{}\n", segments.len());
-    for Segment { offset, length } in segments {
-        map += &format!("{offset}\n{length}\n");
-    }
-    let mut map = map.into_bytes();
-    map.resize(map.len().next_multiple_of(BLOCK as usize), 0);
+    let numbers = segments.iter().flat_map(|segment| [segment.offset, segment.length]);
+    let numbers = std::iter::once(segments.len() as u64).chain(numbers);
+    let mut map: Vec<u8> = numbers.flat_map(|number| format!("{number}\n").into_bytes()).collect();
+    map.resize(map.len().next_multiple_of(BLOCK), 0);
     map
 }
 

@@ -44,9 +44,6 @@ impl Pool<'_> {
         let activated = self.activate_under_lock(checking)?;
         if activated != Activated::Unchangeable {
             self.reap()?;
-            if let Err(error) = self.finish_base_growth() {
-                tracing::warn!(pool = %self.name, %error, "the base's file system is smaller than its device");
-            }
         }
         Ok(activated)
     }

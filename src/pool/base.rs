@@ -3,14 +3,14 @@
 use super::grow::{Node, check_size};
 use super::lock::Lock;
 use super::{Grown, Pool, PoolError};
-use crate::catalog::Policy;
+use crate::catalog::{Device, Policy};
 use crate::units::Bytes;
 
 impl Pool<'_> {
     /// Makes the base larger, for images that are imported from now on: what exists keeps its size.
     pub(super) fn grow_base(&mut self, size: Bytes) -> Result<(), PoolError> {
         check_size(size)?;
-        let lock = self.base_lock()?;
+        let _lock = Lock::exclusive(&self.paths.device_lock(self.base()?.id), self.patience)?;
         let base = self.base()?;
         // A pool that can't be written to can't have its base grown.
         self.usage()?;
@@ -19,36 +19,20 @@ impl Pool<'_> {
             self.catalog.begin_base_growth(base.id, &policy)?;
             self.record.policy = policy;
         }
-        drop(lock);
-        self.finish_base_growth()
-    }
-
-    /// Grows the base's file system where whoever was to has died.
-    pub(super) fn finish_base_growth(&mut self) -> Result<(), PoolError> {
-        if !self.base()?.growing {
-            return Ok(());
-        }
-        let _lock = self.base_lock()?;
-        // Another command may have been quicker.
         let base = self.base()?;
         if !base.growing {
             return Ok(());
         }
         match self.finish_growth(&base, Node::Goes)? {
             Grown::Whole => Ok(()),
-            Grown::DeviceOnly(_) => Err(match self.active_device(&base)? {
-                Some(info) => self.in_use(&info),
-                None => PoolError::Vanished { what: "base", name: base.node.to_string() },
-            }),
+            Grown::DeviceOnly(by) => {
+                Err(PoolError::InUse { device: base.node, open_count: 1, by: Box::new(by) })
+            }
         }
     }
 
-    fn base(&self) -> Result<crate::catalog::Device, PoolError> {
+    fn base(&self) -> Result<Device, PoolError> {
         let vanished = || PoolError::Vanished { what: "base", name: self.name.to_string() };
         self.catalog.base()?.ok_or_else(vanished)
-    }
-
-    fn base_lock(&self) -> Result<Lock, PoolError> {
-        Ok(Lock::exclusive(&self.paths.device_lock(self.base()?.id), self.patience)?)
     }
 }

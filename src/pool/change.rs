@@ -165,6 +165,9 @@ impl Change<'_, '_> {
             let expected = self.pool.catalog.transaction_id()?;
             return if expected == self.transaction { Ok(()) } else { Err(self.mismatch(expected)) };
         };
+        if let Action::Create { origin: Some(origin), .. } = intent.action {
+            self.wake(origin)?;
+        }
         if self.transaction == intent.before.next() {
             tracing::info!(?intent, "completing a change that an earlier process made");
             return Ok(self.pool.catalog.carried_out(intent)?);
@@ -178,6 +181,17 @@ impl Change<'_, '_> {
             // It stays marked for deletion, and whoever tidies up next deletes it: here it might be in use, and then
             // it would hold up every other change.
             Action::Delete { .. } => Ok(self.pool.catalog.called_off(intent)?),
+        }
+    }
+
+    /// Lets the I/O of an origin go on that was suspended for a snapshot by a process that died at it: its users wait.
+    fn wake(&self, origin: DeviceId) -> Result<(), PoolError> {
+        let Some(origin) = self.pool.catalog.device(origin)? else { return Ok(()) };
+        match self.pool.active_device(&origin)? {
+            Some(info) if info.suspended => {
+                Ok(self.pool.host.dm.resume(&origin.node, visibility(origin.kind))?)
+            }
+            _ => Ok(()),
         }
     }
 

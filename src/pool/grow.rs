@@ -7,6 +7,7 @@
 use std::time::{Duration, Instant};
 
 use super::device::{LARGEST, SIZE_STEP, Use};
+use super::lock::Lock;
 use super::{Holders, Pool, PoolError};
 use crate::catalog::Device;
 use crate::dm::{self, Removal};
@@ -52,6 +53,23 @@ impl Pool<'_> {
             self.catalog.end_device_growth(device.id)?;
         }
         Ok(grown)
+    }
+
+    /// Finishes what growths of dead processes left, where nobody works on the device or has it open. One that can't be
+    /// finished is no reason to fail: whoever mounts or resizes it tries again.
+    pub(super) fn finish_growths(&mut self) -> Result<(), PoolError> {
+        for device in self.catalog.growing_devices()? {
+            let Some(_lock) = Lock::try_exclusive(&self.paths.device_lock(device.id))? else { continue };
+            if self.active_device(&device)?.is_some_and(|info| info.open_count > 0) {
+                continue;
+            }
+            let kept = self.catalog.containers()?.iter().any(|one| one.device.id == device.id && one.active);
+            let finished = self.finish_growth(&device, if kept { Node::Stays } else { Node::Goes });
+            if let Err(error) = finished {
+                tracing::warn!(device = %device.node, %error, "its file system is smaller than the device");
+            }
+        }
+        Ok(())
     }
 
     fn grow_file_system(&self, device: &Device, info: &dm::Info) -> Result<Grown, PoolError> {

@@ -4,7 +4,6 @@
 //! a file says that one is ours before it is made, and as long as it is held: whoever comes after a process that was
 //! killed in between lets go of it.
 
-use std::fs::File;
 use std::io::{self, Write};
 use std::path::Path;
 
@@ -14,6 +13,7 @@ use super::lock::Lock;
 use super::{Pool, PoolError, io_error};
 use crate::backing::Part;
 use crate::dm::{MetadataSnapshot, Mode, PoolMessage, PoolStatus, PoolUsage, Table};
+use crate::files;
 use crate::thin_metadata::{Metadata, MetadataError, Place};
 use crate::units::MetaBlocks;
 
@@ -168,19 +168,19 @@ impl Pool<'_> {
 /// Says that the metadata snapshot is ours: durably before it is made, since it outlives a power cut.
 fn mark(marker: &Path, root: Option<MetaBlocks>) -> Result<(), PoolError> {
     let text = root.map(|root| root.0.to_string()).unwrap_or_default();
-    let written = File::create(marker).and_then(|mut file| {
+    let written = files::create(marker).and_then(|mut file| {
         file.write_all(text.as_bytes())?;
         if root.is_some() {
             return Ok(());
         }
-        file.sync_all()?;
-        marker.parent().map_or(Ok(()), |directory| File::open(directory)?.sync_all())
+        files::sync(&file, marker)?;
+        marker.parent().map_or(Ok(()), files::sync_directory)
     });
     written.map_err(io_error("write", marker))
 }
 
 fn unmark(marker: &Path) -> Result<(), PoolError> {
-    match std::fs::remove_file(marker) {
+    match files::remove(marker) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(io_error("remove", marker)(error)),
         _ => Ok(()),
     }

@@ -1,4 +1,4 @@
-//! Devices that nobody needs any more: drafts of processes that died, and what was deleted while in use.
+//! What earlier commands left: drafts of processes that died, what was deleted while in use, what grew only in part.
 
 use super::device::Use;
 use super::lock::Lock;
@@ -7,7 +7,7 @@ use crate::catalog::{Device, DeviceState};
 use crate::dm::Removal;
 
 impl Pool<'_> {
-    /// Frees what can be freed now. What is still in use stays for a later command.
+    /// Frees what can be freed now, and finishes what grew only in part. What is in use stays for a later command.
     pub fn reap(&mut self) -> Result<(), PoolError> {
         if self.catalog.intent()?.is_some() {
             // Whoever changes the pool settles what is open first.
@@ -19,6 +19,7 @@ impl Pool<'_> {
         self.reap_all(DeviceState::Draft)?;
         self.forget_unneeded_layers()?;
         self.reap_all(DeviceState::Deleted)?;
+        self.finish_growths()?;
         self.rest_all()
     }
 

@@ -35,9 +35,11 @@ pub fn print_rows(rows: &[Row]) -> String {
 #[must_use]
 pub fn aligned(rows: &[(&str, String)]) -> String {
     let width = rows.iter().map(|(name, _)| name.len() + 1).max().unwrap_or(0);
-    rows.iter()
-        .map(|(name, value)| format!("{:width$}  {}\n", format!("{name}:"), printable(value)))
-        .collect()
+    let line = |(name, value): &(&str, String)| {
+        let name = format!("{name}:");
+        format!("{name:width$}  {}", printable(value)) + "\n"
+    };
+    rows.iter().map(line).collect()
 }
 
 pub(super) fn printable(text: &str) -> String {

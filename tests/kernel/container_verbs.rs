@@ -38,22 +38,23 @@ fn a_container_grows_with_all_that_is_in_it_whether_it_is_mounted_or_not() {
     for fs in ["ext4", "xfs"] {
         let bench = with_container(fs);
         let at = mount(&bench, "one");
-        tree::make(&at.join("file").with_file_name(""));
-        let (before, small) = (tree::listing(&at), room(&at));
+        fs::create_dir(at.join("tree")).unwrap();
+        tree::make(&at.join("tree"));
+        let (before, small) = (tree::listing(&at.join("tree")), room(&at));
         let mut open = File::create(at.join("open")).unwrap();
         assert_eq!(bench.ok(["container", "resize", "one", "1G"]), "1 GiB\n");
         assert!(room(&at) >= small + (450 << 20), "{fs}: {}", room(&at));
         open.write_all(b"still").unwrap();
         drop(open);
-        fs::remove_file(at.join("open")).unwrap();
-        assert!(tree::listing(&at) == before, "{fs}: the content changed");
+        assert!(tree::listing(&at.join("tree")) == before, "{fs}: the content changed");
         bench.ok(["container", "unmount", "one"]);
         assert_eq!(bench.ok(["container", "resize", "one", "+512M"]), "1.50 GiB\n");
         assert_eq!(bench.devices().len(), 1, "{fs}: its node is still there");
         assert_sound(&bench, fs, "one");
         let at = mount(&bench, "one");
         assert!(room(&at) >= small + (940 << 20), "{fs}: {}", room(&at));
-        assert!(tree::listing(&at) == before, "{fs}: the content changed");
+        assert!(tree::listing(&at.join("tree")) == before, "{fs}: the content changed");
+        assert_eq!(fs::read_to_string(at.join("open")).unwrap(), "still");
         bench.ok(["container", "unmount", "one"]);
         for smaller in ["1G", "0", "512M"] {
             let said = bench.fails(2, ["container", "resize", "one", smaller]);

@@ -1,6 +1,6 @@
 //! Images: what goes in comes out, is stored once, and leaves nothing when it fails.
 
-mod archives;
+pub mod archives;
 
 use std::fs;
 use std::io::Write;

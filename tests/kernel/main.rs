@@ -17,6 +17,7 @@ mod docs;
 mod doctor;
 mod extend;
 mod images;
+mod layers;
 mod lifecycle;
 mod lists;
 mod mounts;

@@ -40,7 +40,7 @@ fn what_each_device_has_adds_up_to_what_the_pool_uses_and_what_a_container_write
     assert_eq!(device(&after, "image")["images"][0], "one");
     let tree = bench.ok(["tree"]);
     let names: Vec<&str> =
-        tree.lines().skip(1).map(|line| line.split("  ").next().expect("a name").trim()).collect();
+        tree.lines().skip(1).map(|line| line.trim_start().split("   ").next().expect("a name")).collect();
     assert_eq!(names, ["base", "`-- one", "`-- web"], "{tree}");
     bench.ok(["container", "unmount", "web"]);
     bench.ok(["deactivate"]);

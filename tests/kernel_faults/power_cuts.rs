@@ -5,7 +5,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use thinpool::pool::{Pool, PoolError};
+use thinpool::pool::{MountRequest, Pool, PoolError};
 
 use super::content::assert_sound;
 use super::log_writes::{LoggedDisk, attach};
@@ -196,7 +196,7 @@ fn settled(bench: &Bench, acknowledged: usize, context: &str) {
         assert!(all_or_nothing.contains(&found), "{context}: {found:?} is none of {all_or_nothing:?}");
         let writes: BTreeSet<_> = [STEPS[before].written, STEPS[after].written].into();
         if let (Some(Some(written)), 1) = (writes.first(), writes.len()) {
-            let at = pool.mount_container(&name("kept"), None)?;
+            let at = pool.mount_container(&name("kept"), &MountRequest::default())?;
             let read = std::fs::read_to_string(at.join("written")).expect("what was acknowledged");
             assert!(read == content(written), "{context}: the content is another");
             pool.unmount_container(&name("kept"))?;

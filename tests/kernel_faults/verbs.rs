@@ -1,12 +1,13 @@
 //! Every command that changes something, and how it comes to have something to do.
 
 use std::fmt::Debug;
+use std::process::Command;
 use std::str::FromStr;
 use std::time::Duration;
 
-use thinpool::pool::{Checking, Host, Location, NewContainer, Pool, PoolError};
+use thinpool::pool::{Checking, Host, Labels, Location, MountRequest, NewContainer, Pool, PoolError};
 
-use crate::support::{Bench, SMALL};
+use crate::support::{Bench, SMALL, ok};
 
 /// A command that changes something.
 pub struct Verb {
@@ -26,7 +27,24 @@ pub const VERBS: &[Verb] = &[
     verb("setup", destroy, |_| words(&SMALL.map(small)), &[0]),
     verb("destroy", there, |_| words(&["destroy", "--yes"]), &[0, 4]),
     verb("activate", at_rest, |_| words(&["activate"]), &[0]),
-    verb("deactivate", |bench| pool(bench, |_| Ok(())), |_| words(&["deactivate"]), &[0]),
+    verb("deactivate", active_pool, |_| words(&["deactivate"]), &[0]),
+    verb("extend", active_pool, |_| words(&["extend", "--data", "+1M"]), &[0]),
+    verb("check", active_pool, |_| words(&["check"]), &[0]),
+    verb("repair", orphan, |_| words(&["repair", "--yes"]), &[0, 9]),
+    verb("repair --delete-orphans", orphan, |_| words(&["repair", "--delete-orphans", "--yes"]), &[0, 9]),
+    verb("image tag", no_image, |_| words(&["image", "tag", "small", "second"]), &[0, 7]),
+    verb("image export", no_export, export, &[0, 7]),
+    verb("image prune", image, |_| words(&["image", "prune", "--yes"]), &[0]),
+    verb("container diff", inactive, |_| words(&["container", "diff", "web"]), &[0]),
+    verb(
+        "container commit",
+        |bench| {
+            no_image(bench);
+            inactive(bench);
+        },
+        |_| words(&["container", "commit", "web", "second"]),
+        &[0, 7],
+    ),
     verb("image import", no_image, importing, &[0, 7]),
     verb("image remove", image, |_| words(&["image", "remove", "second"]), &[0, 4]),
     verb("container create", no_web, |_| words(&["container", "create", "small", "--name", "web"]), &[0, 7]),
@@ -45,8 +63,18 @@ pub const VERBS: &[Verb] = &[
 ];
 
 /// The leaves of the command line that change nothing.
-pub const READERS: &[&str] =
-    &["status", "image list", "images", "container list", "ps", "config show", "doctor", "completions"];
+pub const READERS: &[&str] = &[
+    "status",
+    "image list",
+    "image inspect",
+    "image history",
+    "images",
+    "container list",
+    "ps",
+    "config show",
+    "doctor",
+    "completions",
+];
 
 const fn verb(
     name: &'static str,
@@ -84,6 +112,30 @@ fn at_rest(bench: &Bench) {
     pool(bench, |pool| pool.deactivate().map(drop));
 }
 
+fn active_pool(bench: &Bench) {
+    pool(bench, |_| Ok(()));
+}
+
+/// A snapshot in the pool that the catalog doesn't know.
+fn orphan(bench: &Bench) {
+    const ID: u32 = 4000;
+    pool(bench, |pool| done_or_absent(pool.remove_container(&name("recovered-4000"), false).map(drop)));
+    let kept =
+        bench.list("container").iter().find(|one| one["name"] == "kept").expect("kept")["device_id"].clone();
+    let message = format!("create_snap {ID} {kept}");
+    ok(Command::new("dmsetup").args(["message", &format!("{}-pool", bench.name), "0", &message]));
+}
+
+fn no_export(bench: &Bench) {
+    active_pool(bench);
+    // It is only there when the last one came to its end.
+    drop(std::fs::remove_file(bench.beside("export.tar")));
+}
+
+fn export(bench: &Bench) -> Vec<String> {
+    [words(&["image", "export", "small"]), vec![bench.beside("export.tar").display().to_string()]].concat()
+}
+
 fn importing(bench: &Bench) -> Vec<String> {
     let tree = bench.beside("second");
     if !tree.exists() {
@@ -106,14 +158,19 @@ fn image(bench: &Bench) {
 fn no_web(bench: &Bench) {
     pool(bench, |pool| {
         put_away(pool);
-        done_or_absent(pool.remove_container(&name("web")))
+        done_or_absent(pool.remove_container(&name("web"), false).map(drop))
     });
 }
 
 fn inactive(bench: &Bench) {
     pool(bench, |pool| {
         put_away(pool);
-        let new = NewContainer { name: Some(name("web")), image: name("small"), size: None };
+        let new = NewContainer {
+            name: Some(name("web")),
+            image: name("small"),
+            size: None,
+            labels: Labels::default(),
+        };
         match pool.create_container(&new) {
             Err(PoolError::NameTaken { .. }) => Ok(()),
             created => created.map(drop),
@@ -128,7 +185,7 @@ fn active(bench: &Bench) {
 
 fn mounted(bench: &Bench) {
     inactive(bench);
-    pool(bench, |pool| pool.mount_container(&name("web"), None).map(drop));
+    pool(bench, |pool| pool.mount_container(&name("web"), &MountRequest::default()).map(drop));
 }
 
 /// Takes what a verb has made of the container `web` back: its mount and its node.

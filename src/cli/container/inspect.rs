@@ -35,16 +35,14 @@ pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<(), CliErr
     if arguments.output.json {
         return output::json(&all.iter().map(DetailsJson::new).collect::<Vec<_>>());
     }
-    match template {
-        Some(template) => all.iter().try_for_each(|details| {
+    if let Some(template) = template {
+        return all.iter().try_for_each(|details| {
             let value = serde_json::to_value(DetailsJson::new(details))?;
             output::line(template.fill(&value, &raw, &|_| None)?)
-        }),
-        None => {
-            let told: Vec<String> = all.iter().map(text).collect();
-            output::print(&told.join("\n"))
-        }
+        });
     }
+    let told: Vec<String> = all.iter().map(text).collect();
+    output::print(&told.join("\n"))
 }
 
 /// A value as a script wants it: text without quotes, all else as in JSON.

@@ -82,3 +82,19 @@ impl<'a> ContainerJson<'a> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn every_documented_key_of_a_container_can_be_a_column() {
+        let docs = include_str!("../../../docs/json.md");
+        let documented =
+            docs.lines().filter_map(|line| line.strip_prefix("| `containers[].")?.split('`').next());
+        let columns: BTreeSet<&str> = CONTAINERS.fields.iter().map(|field| field.key).collect();
+        assert_eq!(columns, documented.collect());
+    }
+}

@@ -86,10 +86,14 @@ fn text(details: &ImageDetails, config: Option<&ImageConfig>) -> String {
             Value::String(text) => row(key, text.clone()),
             // One row for each variable or label; a command stays one, as it was written.
             Value::Array(items) if key == "Env" => {
-                items.iter().for_each(|item| row(key, plain(item)));
+                for item in items {
+                    row(key, plain(item));
+                }
             }
             Value::Object(items) if key == "Labels" => {
-                items.iter().for_each(|(label, item)| row("Label", format!("{label}={}", plain(item))));
+                for (label, item) in items {
+                    row("Label", format!("{label}={}", plain(item)));
+                }
             }
             Value::Object(items) => row(key, items.keys().cloned().collect::<Vec<_>>().join(", ")),
             other => row(key, other.to_string()),

@@ -33,7 +33,7 @@ pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<(), CliErr
     let mut pool = Pool::open(&host, &context.location())?;
     let unused = pool.unused_images()?;
     let told = |images, freed_bytes| PrunedJson { images, content_bytes: unused.content.0, freed_bytes };
-    let list: String = unused.names.iter().map(|name| format!("{name}\n")).collect();
+    let list = lines(&unused.names);
     if arguments.dry_run || unused.names.is_empty() {
         return if arguments.format.json {
             output::json(&told(&unused.names, None))
@@ -57,12 +57,16 @@ pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<(), CliErr
     if arguments.format.json {
         return output::json(&told(&pruned.names, Some(pruned.freed.0)));
     }
-    let list: String = pruned.names.iter().map(|name| format!("{name}\n")).collect();
+    let list = lines(&pruned.names);
     output::print(&format!(
         "{list}{} removed; {} of the pool are free again.\n",
         images(pruned.names.len()),
         pruned.freed
     ))
+}
+
+fn lines(names: &[String]) -> String {
+    names.iter().flat_map(|name| [name, "\n"]).collect()
 }
 
 fn images(count: usize) -> String {

@@ -61,7 +61,7 @@ struct Frame {
 
 /// A name in a directory, and in which of the trees it is.
 struct Name {
-    name: Vec<u8>,
+    bytes: Vec<u8>,
     before: bool,
     now: bool,
 }
@@ -71,8 +71,8 @@ impl Walk<'_> {
         self.entry(Vec::new(), true, true)?;
         while let Some(frame) = self.frames.last_mut() {
             match frame.names.next() {
-                Some(Name { name, before, now }) => {
-                    let path = join(&frame.path, &name);
+                Some(Name { bytes, before, now }) => {
+                    let path = join(&frame.path, &bytes);
                     self.entry(path, before, now)?;
                 }
                 None => drop(self.frames.pop()),
@@ -134,9 +134,9 @@ impl Walk<'_> {
         };
         let is_in = |names: &[Vec<u8>], name: &Vec<u8>| names.binary_search(name).is_ok();
         let gone = was.iter().filter(|name| !is_in(&there, name));
-        let gone = gone.map(|name| Name { name: name.clone(), before: true, now: false });
+        let gone = gone.map(|name| Name { bytes: name.clone(), before: true, now: false });
         let present = there.iter();
-        let present = present.map(|name| Name { name: name.clone(), before: is_in(&was, name), now: true });
+        let present = present.map(|name| Name { bytes: name.clone(), before: is_in(&was, name), now: true });
         Ok(gone.chain(present).collect())
     }
 }

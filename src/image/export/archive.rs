@@ -5,13 +5,16 @@ use std::collections::HashSet;
 use std::fs::File;
 use std::io::{self, BufWriter, Seek, SeekFrom, Write};
 use std::os::unix::fs::FileExt;
+use std::path::Path;
 
 use tar::{EntryType, Header};
 
+use crate::files::set_length;
 use crate::image::digest::{Digest, HashWriter};
 
 const BUFFER: usize = 256 << 10;
-const BLOCK: u64 = 512;
+/// Tar's.
+const BLOCK: usize = 512;
 
 /// A blob in the archive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,7 +41,7 @@ impl<'f> OciArchive<'f> {
 
     /// A file of this name.
     pub(super) fn file(&mut self, name: &str, content: &[u8]) -> io::Result<()> {
-        self.file.write_all_at(content, self.at + BLOCK)?;
+        self.file.write_all_at(content, self.at + BLOCK as u64)?;
         self.close(name, content.len() as u64)
     }
 
@@ -52,7 +55,7 @@ impl<'f> OciArchive<'f> {
         &mut self,
         write: impl FnOnce(&mut BlobWriter<'f>) -> io::Result<T>,
     ) -> io::Result<(Blob, T)> {
-        self.file.seek(SeekFrom::Start(self.at + BLOCK))?;
+        self.file.seek(SeekFrom::Start(self.at + BLOCK as u64))?;
         let mut writer = HashWriter::new(BufWriter::with_capacity(BUFFER, self.file));
         let value = write(&mut writer)?;
         let (mut out, digest, size) = writer.finish();
@@ -67,7 +70,8 @@ impl<'f> OciArchive<'f> {
     /// Writes the end mark; how long the archive is.
     pub(super) fn finish(self) -> io::Result<u64> {
         self.file.write_all_at(&[0; 1024], self.at)?;
-        self.file.set_len(self.at + 1024)?;
+        // What was written of a blob that was there already reaches further, maybe.
+        set_length(self.file, Path::new("the archive"), self.at + 1024)?;
         Ok(self.at + 1024)
     }
 
@@ -84,9 +88,9 @@ impl<'f> OciArchive<'f> {
         header.set_size(size);
         header.set_cksum();
         self.file.write_all_at(header.as_bytes(), self.at)?;
-        let end = self.at + BLOCK + size;
-        self.at = end.next_multiple_of(BLOCK);
+        let end = self.at + BLOCK as u64 + size;
+        self.at = end.next_multiple_of(BLOCK as u64);
         let padding = usize::try_from(self.at - end).unwrap_or(0);
-        self.file.write_all_at(&[0; BLOCK as usize][..padding], end)
+        self.file.write_all_at(&[0; BLOCK][..padding], end)
     }
 }

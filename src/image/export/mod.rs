@@ -22,6 +22,7 @@ use super::error::EntryName;
 use super::layer_tar::{LayerDifference, Written};
 use super::progress::{Progress, Stage};
 use crate::catalog::{Image, Layer};
+use crate::files;
 use crate::pool::{DraftStore, Host, ImageName, Location, Pool, PoolError, Reading};
 
 /// How the layers in the archive are compressed.
@@ -185,13 +186,13 @@ impl Target {
                     .tempfile_in(folder)
                     .map_err(failed)?;
                 let exported = write(file.as_file())?;
-                file.as_file().sync_all().map_err(failed)?;
-                file.persist_noclobber(&path).map_err(|refused| match refused.error.kind() {
+                files::sync(file.as_file(), &path).map_err(failed)?;
+                files::name_new(file, &path).map_err(|error| match error.kind() {
                     io::ErrorKind::AlreadyExists => ExportError::Exists(path.clone()),
-                    _ => failed(refused.error),
+                    _ => failed(error),
                 })?;
                 // The name too is to be there after a power cut.
-                File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed)?;
+                files::sync_directory(folder).map_err(failed)?;
                 Ok(exported)
             }
         }
@@ -237,7 +238,7 @@ impl<'h> Exporter<'_, 'h> {
             below = reading;
         }
         below.close()?;
-        let config = self.config(image, &packed)?;
+        let config = configuration(image, &packed)?;
         let config_blob = archive.document(config.to_json().as_bytes()).map_err(failed)?;
         let blobs: Vec<Blob> = packed.iter().map(|layer| layer.blob).collect();
         let manifest = documents::manifest(config_blob, &blobs, self.compression);
@@ -284,14 +285,14 @@ impl<'h> Exporter<'_, 'h> {
         below.close()?;
         Ok((Packed { blob, diff, written }, layer))
     }
+}
 
-    /// The image's configuration, changed as little as can be: the digests of the layers are those of the archive.
-    fn config(&self, image: &Image, packed: &[Packed]) -> Result<ImageConfig, ExportError> {
-        let mut config = match &image.config {
-            Some(config) => ImageConfig::parse(config)?,
-            None => ImageConfig::minimal(image.created),
-        };
-        config.set_layers(&packed.iter().map(|layer| layer.diff).collect::<Vec<_>>())?;
-        Ok(config)
-    }
+/// The image's configuration, changed as little as can be: the digests of the layers are those of the archive.
+fn configuration(image: &Image, packed: &[Packed]) -> Result<ImageConfig, ExportError> {
+    let mut config = match &image.config {
+        Some(config) => ImageConfig::parse(config)?,
+        None => ImageConfig::minimal(image.created),
+    };
+    config.set_layers(&packed.iter().map(|layer| layer.diff).collect::<Vec<_>>())?;
+    Ok(config)
 }

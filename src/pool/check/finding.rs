@@ -122,8 +122,7 @@ impl fmt::Display for Repair {
             Self::Reap(device) => write!(f, "free {}", device.node),
             Self::MakeBase => f.write_str("make a new base"),
             Self::RemoveNode(name) => write!(f, "remove the node {name}"),
-            Self::RemoveDirectory(path) => write!(f, "remove {}", path.display()),
-            Self::RemoveLock(path) => write!(f, "remove {}", path.display()),
+            Self::RemoveDirectory(path) | Self::RemoveLock(path) => write!(f, "remove {}", path.display()),
         }
     }
 }

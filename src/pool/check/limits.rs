@@ -21,6 +21,7 @@ pub(in crate::pool) fn ids() -> u64 {
     u64::from(DeviceId::MAX.get()) + 1
 }
 
+#[allow(clippy::unnecessary_wraps, reason = "as all looks are")]
 pub(super) fn look(_: &Pool<'_>, view: &View, findings: &mut Vec<Finding>) -> Result<(), PoolError> {
     let used = view.claimed.len() as u64;
     if is_scarce(used, ids()) {

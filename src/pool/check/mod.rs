@@ -64,10 +64,8 @@ impl Location {
     pub fn check(&self, host: &Host) -> Result<Vec<Finding>, PoolError> {
         match Pool::open(host, self) {
             Ok(mut pool) => pool.check(),
-            Err(error) => match lost(&error) {
-                true => Ok(vec![self.catalog_lost(&error)]),
-                false => Err(error),
-            },
+            Err(error) if lost(&error) => Ok(vec![self.catalog_lost(&error)]),
+            Err(error) => Err(error),
         }
     }
 
@@ -105,8 +103,8 @@ impl Pool<'_> {
             Ok(damages) if damages.is_empty() => {}
             Ok(damages) => {
                 let why = damages.join("; ");
-                let damaged = PoolError::CatalogDamaged { catalog: self.paths.catalog(), why };
-                return Ok(vec![self.location().catalog_lost(&damaged)]);
+                let error = PoolError::CatalogDamaged { catalog: self.paths.catalog(), why };
+                return Ok(vec![self.location().catalog_lost(&error)]);
             }
             Err(error) => {
                 let error = error.into();

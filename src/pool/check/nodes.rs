@@ -13,7 +13,7 @@ pub(super) fn look(pool: &Pool<'_>, view: &View, findings: &mut Vec<Finding>) ->
     for (info, id) in &ours {
         let id = id.parse().ok().and_then(|id: u32| DeviceId::try_from(id).ok());
         if let Some(why) = stray(pool, view, info, id)? {
-            findings.push(finding(view, info, why));
+            findings.push(finding(view, info, &why));
         }
     }
     let Some(own) = pool.active()?.filter(|info| info.live) else { return Ok(()) };
@@ -62,7 +62,7 @@ fn stray(
     })
 }
 
-fn finding(view: &View, info: &dm::Info, why: String) -> Finding {
+fn finding(view: &View, info: &dm::Info, why: &str) -> Finding {
     let mounted = view.mounts_of(info.device).next().map(|mount| mount.at.display().to_string());
     let sentence = format!("the device-mapper node {} belongs to nobody: {why}", info.name);
     let remedy = match mounted {

@@ -27,7 +27,12 @@ fn locks(pool: &Pool<'_>, view: &View, findings: &mut Vec<Finding>) -> Result<()
     for path in listed.into_iter().map(|entry| entry.path()) {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let id = name.parse().ok().and_then(|id: u32| DeviceId::try_from(id).ok());
-        let Some(id) = id.filter(|id| !view.claimed.contains(&i64::from(id.get()))) else { continue };
+        let Some(id) = id else { continue };
+        // What the pool has and no record knows is told as such, and keeps its lock when it is adopted.
+        let is_in_pool = view.devices.as_ref().is_ok_and(|devices| devices.contains_key(&id));
+        if is_in_pool || view.claimed.contains(&i64::from(id.get())) {
+            continue;
+        }
         // One that is held belongs to a device that is just being made.
         let Some(lock) = Lock::try_exclusive(&path)? else { continue };
         if pool.catalog.device(id)?.is_none() {

@@ -100,7 +100,7 @@ impl View {
     }
 
     /// Where a device is mounted.
-    pub(super) fn mounts_of<'a>(&'a self, device: dm::DeviceNumber) -> impl Iterator<Item = &'a Mount> {
+    pub(super) fn mounts_of(&self, device: dm::DeviceNumber) -> impl Iterator<Item = &Mount> {
         self.mounts.iter().filter(move |mount| mount.device == device)
     }
 }

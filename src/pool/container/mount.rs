@@ -1,5 +1,6 @@
 //! Containers as directories.
 
+use std::collections::BTreeSet;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -129,25 +130,42 @@ impl Pool<'_> {
             self.host.fs.lower_shields(whose)?;
             return Ok(false);
         };
-        let mounted = self.host.fs.mounts(info.device)?;
-        // The newest first: one may lie on another.
-        for mount in mounted.iter().rev() {
-            match self.host.fs.unmount(mount, whose) {
-                Err(FsError::Unmount { errno: Errno::EBUSY, at }) if busy == Busy::Stays => {
-                    return Err(PoolError::Busy { at, by: Box::new(self.holders(&info)) });
-                }
-                Err(FsError::Unmount { errno: Errno::EBUSY, .. }) => self.host.fs.detach(mount, whose)?,
-                Err(FsError::Covered { at }) => return Err(PoolError::Covered(at)),
-                result => result?,
-            }
-            self.remove_own_mount_point(&mount.at)?;
+        let mut at = BTreeSet::from([self.paths.mounts().join(&container.name)]);
+        let mut found = false;
+        // One after the other, looking anew each time: one may lie on another, and go with it.
+        while let Some(gone) = self.unmount_one(&info, whose, busy)? {
+            found = true;
+            at.insert(gone);
         }
         self.host.fs.lower_shields(whose)?;
-        self.remove_own_mount_point(&self.paths.mounts().join(&container.name))?;
-        let elsewhere = mounted.is_empty() && !self.host.fs.mounts_elsewhere(info.device)?.is_empty();
-        // What is left there is told by who asks for the holders.
-        let _left = self.host.fs.unmount_elsewhere(info.device, whose)?;
-        Ok(elsewhere || !mounted.is_empty())
+        found = found || !self.host.fs.mounts_elsewhere(info.device)?.is_empty();
+        let left = self.host.fs.unmount_elsewhere(info.device, whose)?;
+        // To remove a directory takes away, lazily, what other namespaces have mounted there (detach_mounts in fs/namespace.c):
+        // then nobody could be named any more who uses it.
+        if left.is_empty() || busy == Busy::GoesLater {
+            at.iter().try_for_each(|at| self.remove_own_mount_point(at))?;
+        }
+        Ok(found)
+    }
+
+    /// Takes the newest mount away that nothing lies on, and tells where it was. `None` if there is no mount any more.
+    fn unmount_one(&self, info: &dm::Info, whose: &str, busy: Busy) -> Result<Option<PathBuf>, PoolError> {
+        let mut covered = None;
+        for mount in self.host.fs.mounts(info.device)?.iter().rev() {
+            match self.host.fs.unmount(mount, whose) {
+                Err(FsError::Covered { at }) => {
+                    covered.get_or_insert(at);
+                    continue;
+                }
+                Err(FsError::Unmount { errno: Errno::EBUSY, at }) if busy == Busy::Stays => {
+                    return Err(PoolError::Busy { at, by: Box::new(self.holders(info)) });
+                }
+                Err(FsError::Unmount { errno: Errno::EBUSY, .. }) => self.host.fs.detach(mount, whose)?,
+                result => result?,
+            }
+            return Ok(Some(mount.at.clone()));
+        }
+        covered.map_or(Ok(None), |at| Err(PoolError::Covered(at)))
     }
 
     /// A directory of the pool's own, at which nothing is mounted.

@@ -18,10 +18,12 @@ impl Pool<'_> {
         } else {
             self.refuse_if_mounted(&container)?;
         }
-        match self.active_device(&container.device)? {
-            Some(info) if info.open_count > 0 && !deferred => return Err(self.in_use(&info)),
-            _ => {}
+        let open = self.active_device(&container.device)?.filter(|info| info.open_count > 0);
+        if let Some(info) = open.as_ref().filter(|_| !deferred) {
+            return Err(self.in_use(info));
         }
+        // While they can still be found: what they have mounted goes with the mount point.
+        let holders = open.map(|info| self.holders(&info));
         let change = self.change()?;
         change.pool.catalog.remove_container(&container)?;
         drop(change);
@@ -29,12 +31,7 @@ impl Pool<'_> {
         drop(lock);
         // This one, and others that were removed while they were in use and may be free by now.
         self.reap()?;
-        if self.catalog.device(container.device.id)?.is_none() {
-            return Ok(None);
-        }
-        Ok(self
-            .active_device(&container.device)?
-            .filter(|info| info.open_count > 0)
-            .map(|info| self.holders(&info)))
+        let waits = self.catalog.device(container.device.id)?.is_some();
+        Ok(holders.filter(|_| waits))
     }
 }

@@ -1,10 +1,10 @@
 //! Putting a new catalog in the place of a damaged one, which is kept.
 
-use std::fs::File;
 use std::io::{self, ErrorKind::AlreadyExists, ErrorKind::NotFound};
 use std::path::{Path, PathBuf};
 
 use crate::catalog::Catalog;
+use crate::files;
 use crate::pool::{PoolError, io_error, now};
 
 /// Where a new catalog is made.
@@ -41,14 +41,14 @@ pub(super) fn place(catalog: &Path) -> Result<(), PoolError> {
     let [_, log, index] = Catalog::files(&draft);
     remove(&log)?;
     remove(&index)?;
-    std::fs::rename(&draft, catalog).map_err(io_error("put in place", &draft))?;
+    files::rename(&draft, catalog).map_err(io_error("put in place", &draft))?;
     let directory = catalog.parent().unwrap_or(Path::new("/"));
-    File::open(directory).and_then(|directory| directory.sync_all()).map_err(io_error("sync", directory))
+    files::sync_directory(directory).map_err(io_error("sync", directory))
 }
 
 /// `false` if there is nothing to be linked.
 fn link(from: &Path, to: &Path) -> Result<bool, PoolError> {
-    match std::fs::hard_link(from, to) {
+    match files::hard_link(from, to) {
         Err(error) if error.kind() == NotFound => Ok(false),
         Err(error) if error.kind() == AlreadyExists => Ok(true),
         linked => linked.map(|()| true).map_err(io_error("keep", from)),
@@ -56,7 +56,7 @@ fn link(from: &Path, to: &Path) -> Result<bool, PoolError> {
 }
 
 fn remove(path: &Path) -> Result<(), PoolError> {
-    match std::fs::remove_file(path) {
+    match files::remove(path) {
         Err(error) if error.kind() != NotFound => {
             Err::<(), io::Error>(error).map_err(io_error("remove", path))
         }

@@ -93,7 +93,9 @@ impl Location {
         let draft = place::draft(&path);
         // No transaction of the pool's: as long as it is not taken over, nobody can work with this catalog.
         let transaction_id = TransactionId(known.transaction.0.wrapping_sub(1));
-        if !is_finished(&draft, transaction_id) {
+        let catalog = if let Some(finished) = finished(&draft, transaction_id) {
+            finished
+        } else {
             place::clear_draft(&path)?;
             let record = PoolRecord {
                 uuid: known.uuid,
@@ -106,8 +108,11 @@ impl Location {
             };
             let mut catalog = Catalog::create(&draft)?;
             catalog.fill(&record, salvaged, now())?;
-            catalog.fold()?;
-        }
+            catalog
+        };
+        // All of it may still be in its log, which stays behind when it is placed.
+        catalog.fold()?;
+        drop(catalog);
         place::place(&path)
     }
 
@@ -124,7 +129,7 @@ impl Location {
         let (backing, policy) = match (&rebuild.from, &written) {
             (Some(from), _) => {
                 let policy = written.as_ref().map_or(&rebuild.policy, |written| &written.policy);
-                self.backing_from(host, from, policy)?
+                Self::backing_from(host, from, policy)?
             }
             (None, Some(written)) => (written.backing.clone(), written.policy.clone()),
             (None, None) => return Err(PoolError::BackingUnknown(PoolFile::beside(&catalog))),
@@ -145,7 +150,6 @@ impl Location {
     }
 
     fn backing_from(
-        &self,
         host: &Host,
         from: &RebuildFrom,
         policy: &Policy,
@@ -217,10 +221,10 @@ impl Location {
     }
 }
 
-fn is_finished(draft: &Path, transaction: TransactionId) -> bool {
-    let record = match Catalog::open(draft) {
-        Ok(Some(catalog)) if catalog.damages().is_ok_and(|damages| damages.is_empty()) => catalog.pool(),
-        _ => return false,
-    };
-    matches!(record, Ok(Some(record)) if record.transaction_id == transaction)
+/// The new catalog that an earlier rebuild made, if it is whole, and of the same moment.
+fn finished(draft: &Path, transaction: TransactionId) -> Option<Catalog> {
+    let catalog = Catalog::open(draft).ok().flatten()?;
+    let is_whole = catalog.damages().is_ok_and(|damages| damages.is_empty());
+    let of_now = matches!(catalog.pool(), Ok(Some(record)) if record.transaction_id == transaction);
+    (is_whole && of_now).then_some(catalog)
 }

@@ -417,7 +417,7 @@ fn snapshots_are_refused_before_the_kernel_mixes_up_blocks_and_that_is_told_long
     drop(pool);
     match machine.create("web") {
         Err(PoolError::SnapshotsExhausted { made, most, .. }) => {
-            assert_eq!((made, most), (0xFF_FFFF, 0xFF_FFFF))
+            assert_eq!((made, most), (0xFF_FFFF, 0xFF_FFFF));
         }
         other => panic!("{other:?}"),
     }

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 
 use nix::errno::Errno;
@@ -13,17 +14,21 @@ use crate::fs::{
 };
 use crate::units::{Bytes, DeviceId};
 
-/// File systems on the twin's devices.
+/// File systems on the twin's devices. Each detached mount has a file in it that no other has.
 pub(super) struct PretendedFileSystems {
     twin: Arc<Twin>,
     mounts: Mutex<Vec<Mount>>,
+    /// Where the detached ones are pretended.
+    detached: PathBuf,
+    made: AtomicU32,
     /// By the device's id, what it was last grown to.
     grown: Mutex<HashMap<DeviceId, Bytes>>,
 }
 
 impl PretendedFileSystems {
-    pub(super) fn new(twin: Arc<Twin>) -> Self {
-        Self { twin, mounts: Mutex::default(), grown: Mutex::default() }
+    pub(super) fn new(twin: Arc<Twin>, directory: &Path) -> Self {
+        let detached = directory.join("mounts");
+        Self { twin, detached, made: AtomicU32::default(), mounts: Mutex::default(), grown: Mutex::default() }
     }
 
     /// What a file system was last grown to.
@@ -118,7 +123,11 @@ impl FileSystems for PretendedFileSystems {
     }
 
     fn mount_detached(&self, _: FileSystem, _: &Path, _: &MountOptions) -> Result<Detached, FsError> {
-        Ok(Detached::pretended(PathBuf::from("/nonexistent")))
+        let number = self.made.fetch_add(1, Ordering::Relaxed).to_string();
+        let root = self.detached.join(&number);
+        std::fs::create_dir_all(&root).expect("a directory");
+        std::fs::write(root.join(number), "").expect("a file");
+        Ok(Detached::pretended(root))
     }
 
     fn grow(&self, kind: FileSystem, device: &Path, size: Bytes, _: &MountOptions) -> Result<(), FsError> {

@@ -3,7 +3,7 @@
 use steps::{Died, run_and_die_at};
 
 use super::machine::Machine;
-use crate::pool::{Checking, PoolError, SetUp};
+use crate::pool::{Checking, DraftStore, PoolError, SetUp};
 use crate::units::Bytes;
 
 /// Runs `verb` on a fresh machine again and again, killed at its first step, its second, and so on until it comes to
@@ -127,6 +127,56 @@ fn an_image_removal_that_is_killed_anywhere_frees_its_layers_and_no_others() {
 }
 
 #[test]
+fn a_commit_that_is_killed_anywhere_leaves_an_image_or_nothing_and_no_container_that_hangs() {
+    let prepare = || {
+        let machine = Machine::with_image();
+        machine.pool().activate_container(&container(&machine)).expect("activated");
+        machine
+    };
+    killed_everywhere(
+        prepare,
+        |machine| machine.commit("web", "two"),
+        |machine, context| {
+            let mut pool = machine.pool();
+            pool.activate(Checking::AsNeeded).unwrap_or_else(|error| panic!("{context}: {error}"));
+            pool.reap().unwrap_or_else(|error| panic!("{context}: {error}"));
+            let node = crate::dm::Name::new("test-web").expect("a name");
+            let suspended = machine.host.dm.find(&node).expect("asked").is_some_and(|info| info.suspended);
+            assert!(!suspended, "{context}: the container hangs");
+            pool.deactivate_container(&"web".parse().expect("a name")).expect("at rest");
+            machine.assert_in_order(context);
+            let two: crate::pool::ImageName = "two".parse().expect("a name");
+            if pool.image(&two).is_err() {
+                machine.commit("web", "two").unwrap_or_else(|error| panic!("{context}: {error}"));
+            }
+            // It stands by itself: neither the container nor its image's name is needed.
+            machine.create_of("two", "new", None).unwrap_or_else(|error| panic!("{context}: {error}"));
+            for name in ["web", "new"] {
+                machine.remove(name).unwrap_or_else(|error| panic!("{context}: {error}"));
+            }
+            pool.remove_image(&"one".parse().expect("a name")).expect("removed");
+            machine.assert_in_order(context);
+            assert_eq!(pool.layers_of(&pool.image(&two).expect("there").chain).expect("read").len(), 3);
+            pool.remove_image(&two).expect("removed");
+            machine.assert_in_order(context);
+            assert_eq!(pool.catalog.counts().expect("counted").layers, 0, "{context}");
+        },
+    );
+}
+
+#[test]
+fn a_layer_that_is_read_by_a_process_that_dies_goes_back_to_rest() {
+    let read = |machine: &Machine| {
+        let store = DraftStore::open(&machine.host, &machine.location)?;
+        let chain = machine.pool().image(&"one".parse().expect("a name"))?.chain;
+        let (base, layer) = (store.read(None)?, store.read(Some(&chain))?);
+        layer.close()?;
+        base.close()
+    };
+    killed_everywhere(Machine::with_image, read, next_command);
+}
+
+#[test]
 fn a_setup_that_is_killed_anywhere_is_finished_or_cleared_by_the_next() {
     killed_everywhere(
         Machine::new,
@@ -159,6 +209,8 @@ fn a_destroy_that_is_killed_anywhere_is_finished_by_the_next() {
     });
 }
 
+type Verb<'a> = &'a dyn Fn(&Machine) -> Result<(), PoolError>;
+
 #[test]
 fn a_command_that_is_killed_while_it_settles_what_a_killed_one_left_is_settled_by_the_third() {
     let prepare = || {
@@ -166,7 +218,7 @@ fn a_command_that_is_killed_while_it_settles_what_a_killed_one_left_is_settled_b
         machine.create("old").expect("created");
         machine
     };
-    let verbs: [&dyn Fn(&Machine) -> Result<(), PoolError>; 5] = [
+    let verbs: [Verb<'_>; 5] = [
         &|machine| machine.create("web"),
         &|machine| machine.create_of("one", "big", Some(Bytes::mib(32))),
         &|machine| machine.remove("old"),

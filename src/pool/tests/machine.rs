@@ -15,6 +15,7 @@ use crate::backing::{Attached, LoopDevices, LoopError};
 use crate::catalog::{DeviceState, Policy};
 use crate::dm::{Access, DeviceNumber, Linear, Name, NewDevice, Table, ThinPool, Twin, Uuid, Visibility};
 use crate::fs::FileSystem;
+use crate::image::{self, ChainId, DiffId, Digest};
 use crate::pool::{
     Checking, DraftStore, Host, ImageName, Labels, Location, NewContainer, Pool, PoolError, SetUp, Setup,
     Wanted,
@@ -59,7 +60,7 @@ impl Machine {
             Arc::new(Loops { twin: Arc::clone(&twin), attached: Mutex::default(), strays: Mutex::default() });
         let disks = Arc::new(Disks::new(Arc::clone(&twin), directory.path()));
         let checker = Arc::new(Checker::default());
-        let fs = Arc::new(PretendedFileSystems::new(Arc::clone(&twin)));
+        let fs = Arc::new(PretendedFileSystems::new(Arc::clone(&twin), directory.path()));
         let host = Host {
             dm: twin.clone(),
             loops: loops.clone(),
@@ -205,9 +206,12 @@ impl Machine {
         let mut chain = None;
         for word in words {
             let parent = chain.take();
-            let this = format!("{}/{word}", parent.as_deref().unwrap_or_default());
+            let diff = DiffId(Digest::of(word.as_bytes()));
+            let below: Option<ChainId> = parent.as_deref().map(|parent: &str| parent.parse().expect("an id"));
+            let this = ChainId::of(below.as_ref(), &diff).to_string();
             if !store.contains(&this)? {
-                store.draft(parent.as_deref())?.commit(&this, word, parent.as_deref(), Bytes::mib(1))?;
+                let draft = store.draft(parent.as_deref())?;
+                draft.commit(&this, &diff.to_string(), parent.as_deref(), Bytes::mib(1))?;
             }
             chain = Some(this);
         }
@@ -222,6 +226,17 @@ impl Machine {
     pub(super) fn create_of(&self, image: &str, name: &str, size: Option<Bytes>) -> Result<(), PoolError> {
         let (image, name) = (image.parse().expect("a name"), Some(name.parse().expect("a name")));
         self.pool().create_container(&NewContainer { name, image, size, labels: Labels::default() }).map(drop)
+    }
+
+    pub(super) fn commit(&self, container: &str, image: &str) -> Result<(), PoolError> {
+        let (container, image) = (container.parse().expect("a name"), image.parse().expect("a name"));
+        let commit = image::Commit::default();
+        let committed =
+            image::commit(&self.host, &self.location, &container, &image, &commit, &mut image::NoProgress);
+        committed.map(drop).map_err(|error| match error {
+            image::CommitError::Pool(error) => error,
+            other => panic!("{other}"),
+        })
     }
 
     pub(super) fn remove(&self, name: &str) -> Result<(), PoolError> {

@@ -7,6 +7,7 @@ mod disks;
 mod existing;
 mod extend;
 mod file_systems;
+mod images;
 mod kills;
 mod machine;
 mod metadata;

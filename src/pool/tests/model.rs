@@ -6,7 +6,9 @@ use proptest::prelude::*;
 use steps::run_and_die_at;
 
 use super::machine::Machine;
-use crate::pool::{Checking, PoolError};
+use crate::catalog::Device;
+use crate::pool::{Checking, NewSize, PoolError};
+use crate::units::Bytes;
 
 /// One step of a person, a crash, or a reboot.
 #[derive(Debug, Clone)]
@@ -15,6 +17,8 @@ enum Step {
     RemoveImage(usize),
     Create(usize, usize),
     Remove(usize),
+    Rename(usize, usize),
+    Resize(usize, u64),
     Restart,
     Reboot,
     /// The next step dies at this place of its.
@@ -31,17 +35,22 @@ fn step() -> impl Strategy<Value = Step> {
         2 => (0..3_usize).prop_map(Step::RemoveImage),
         6 => (0..3_usize, 0..4_usize).prop_map(|(image, name)| Step::Create(image, name)),
         4 => (0..4_usize).prop_map(Step::Remove),
+        3 => (0..4_usize, 0..4_usize).prop_map(|(from, to)| Step::Rename(from, to)),
+        3 => (0..4_usize, 14..24_u64).prop_map(|(name, mib)| Step::Resize(name, mib)),
         1 => Just(Step::Restart),
         1 => Just(Step::Reboot),
         3 => (1..60_usize).prop_map(Step::Die),
     ]
 }
 
-/// What should be there: images, and containers with their images.
+/// What images are made with.
+const BASE: u64 = 16;
+
+/// What should be there: images, and containers with their images and sizes in MiB.
 #[derive(Debug, Default, Clone)]
 struct Model {
     images: BTreeMap<&'static str, usize>,
-    containers: BTreeMap<&'static str, &'static str>,
+    containers: BTreeMap<&'static str, (&'static str, u64)>,
 }
 
 impl Model {
@@ -58,19 +67,28 @@ impl Model {
             Step::RemoveImage(image) => {
                 self.images.contains_key(IMAGES[image])
                     && (self.other_name(IMAGES[image]).is_some()
-                        || !self.containers.values().any(|of| *of == IMAGES[image]))
+                        || !self.containers.values().any(|(of, _)| *of == IMAGES[image]))
             }
             Step::Create(image, name) => {
                 self.images.contains_key(IMAGES[image]) && !self.containers.contains_key(CONTAINERS[name])
             }
             Step::Remove(name) => self.containers.contains_key(CONTAINERS[name]),
+            Step::Rename(from, to) => {
+                self.containers.contains_key(CONTAINERS[from])
+                    && !self.containers.contains_key(CONTAINERS[to])
+            }
+            Step::Resize(name, mib) => {
+                self.containers.get(CONTAINERS[name]).is_some_and(|(_, size)| mib >= *size)
+            }
             Step::Restart | Step::Reboot | Step::Die(_) => true,
         }
     }
 
     /// As it would be observed.
-    fn owned(&self) -> (BTreeSet<String>, BTreeSet<String>) {
-        (owned(self.images.keys()), owned(self.containers.keys()))
+    fn owned(&self) -> (BTreeSet<String>, BTreeMap<String, u64>) {
+        let images = self.images.keys().map(|name| (*name).to_owned()).collect();
+        let sizes = self.containers.iter().map(|(name, (_, size))| ((*name).to_owned(), *size)).collect();
+        (images, sizes)
     }
 
     fn apply(&mut self, step: &Step) {
@@ -81,14 +99,26 @@ impl Model {
         match *step {
             Step::Import(image, layers) => drop(self.images.insert(IMAGES[image], layers)),
             Step::RemoveImage(image) => {
-                let of_it = self.containers.values_mut().filter(|of| **of == IMAGES[image]);
+                let of_it = self.containers.values_mut().filter(|(of, _)| *of == IMAGES[image]);
                 if let Some(other) = other {
-                    of_it.for_each(|of| *of = other);
+                    of_it.for_each(|(of, _)| *of = other);
                 }
                 self.images.remove(IMAGES[image]);
             }
-            Step::Create(image, name) => drop(self.containers.insert(CONTAINERS[name], IMAGES[image])),
+            Step::Create(image, name) => {
+                self.containers.insert(CONTAINERS[name], (IMAGES[image], BASE));
+            }
             Step::Remove(name) => drop(self.containers.remove(CONTAINERS[name])),
+            Step::Rename(from, to) => {
+                if let Some(what) = self.containers.remove(CONTAINERS[from]) {
+                    self.containers.insert(CONTAINERS[to], what);
+                }
+            }
+            Step::Resize(name, mib) => {
+                if let Some((_, size)) = self.containers.get_mut(CONTAINERS[name]) {
+                    *size = mib;
+                }
+            }
             Step::Restart | Step::Reboot | Step::Die(_) => {}
         }
     }
@@ -103,6 +133,15 @@ fn run(machine: &Machine, step: &Step) -> Result<(), PoolError> {
         Step::RemoveImage(image) => machine.pool().remove_image(&IMAGES[image].parse().expect("a name")),
         Step::Create(image, name) => machine.create_of(IMAGES[image], CONTAINERS[name], None),
         Step::Remove(name) => machine.remove(CONTAINERS[name]),
+        Step::Rename(from, to) => {
+            let (from, to) =
+                (CONTAINERS[from].parse().expect("a name"), CONTAINERS[to].parse().expect("a name"));
+            machine.pool().rename_container(&from, &to).map(drop)
+        }
+        Step::Resize(name, mib) => {
+            let size = NewSize::To(Bytes::mib(mib));
+            machine.pool().resize_container(&CONTAINERS[name].parse().expect("a name"), size).map(drop)
+        }
         Step::Restart => {
             machine.pool().deactivate()?;
             machine.write_superblock();
@@ -116,16 +155,25 @@ fn run(machine: &Machine, step: &Step) -> Result<(), PoolError> {
     }
 }
 
-/// What the catalog says is there.
-fn observed(machine: &Machine) -> (BTreeSet<String>, BTreeSet<String>) {
-    let images =
-        machine.pool().images().expect("listed").into_iter().map(|status| status.image.name).collect();
-    (images, machine.containers())
+/// What is there: images, and containers with their sizes in MiB, of which the file system must have all.
+fn observed(machine: &Machine) -> (BTreeSet<String>, BTreeMap<String, u64>) {
+    let pool = machine.pool();
+    let images = pool.images().expect("listed").into_iter().map(|status| status.image.name).collect();
+    let containers = pool.containers().expect("listed").into_iter().map(|status| status.container);
+    let sizes = containers.map(|container| {
+        let Device { id, size, growing, .. } = container.device;
+        assert!(!growing, "{} is still to grow", container.name);
+        if size > Bytes::mib(BASE) {
+            assert_eq!(machine.fs.grown_to(id), Some(size), "{}", container.name);
+        }
+        (container.name, size.0 >> 20)
+    });
+    (images, sizes.collect())
 }
 
 /// How many sequences: what `PROPTEST_CASES` says, or what a run of all tests can afford.
 fn cases() -> u32 {
-    std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(200)
+    std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(100)
 }
 
 proptest! {
@@ -164,8 +212,4 @@ proptest! {
             prop_assert_eq!(observed(&machine), model.owned());
         }
     }
-}
-
-fn owned<'a>(names: impl IntoIterator<Item = &'a &'static str>) -> BTreeSet<String> {
-    names.into_iter().map(|name| (*name).to_owned()).collect()
 }

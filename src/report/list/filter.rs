@@ -106,7 +106,7 @@ impl Test {
                 (found, _) => found.is_some(),
             },
             Self::Any(key, wanted) => item[*key].as_array().is_some_and(|all| !all.is_empty()) == *wanted,
-            Self::Some(key, wanted) => !item[*key].is_null() == *wanted,
+            Self::Some(key, wanted) => item[*key].is_null() != *wanted,
             Self::Flag(key, wanted) => item[*key].as_bool() == Some(*wanted),
         }
     }
