@@ -222,7 +222,10 @@ impl Pool<'_> {
         let Some(Table::ThinPool(live)) = self.host.dm.table(&self.device)? else {
             return Err(PoolError::NotActive(self.name.to_string()));
         };
-        self.adopt_lengths(&live, part)?;
+        // The other part may have grown before an earlier process was killed, and the table names its size as well.
+        for part in [Part::Metadata, Part::Data] {
+            self.adopt_lengths(&live, part)?;
+        }
         let blocks = self.whole_data_blocks(policy.data_size);
         let table = match part {
             Part::Data => ThinPool {
