@@ -72,20 +72,25 @@ impl PoolFile {
 
     /// Removes it: before the catalog goes, so that no catalog is missed that is to be gone.
     pub fn remove(catalog: &Path) -> Result<(), CatalogError> {
-        for path in [draft(catalog), Self::beside(catalog)] {
-            match files::remove(&path) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                    return Err(failed("remove", &path)(error));
-                }
-                _ => {}
-            }
-        }
-        Ok(())
+        Self::remove_draft(catalog)?;
+        remove_if_there(&Self::beside(catalog))
+    }
+
+    /// Removes what a process left that was killed while it wrote one.
+    pub fn remove_draft(catalog: &Path) -> Result<(), CatalogError> {
+        remove_if_there(&draft(catalog))
     }
 }
 
 fn draft(catalog: &Path) -> PathBuf {
     catalog.with_file_name("pool.json.new")
+}
+
+fn remove_if_there(path: &Path) -> Result<(), CatalogError> {
+    match files::remove(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed("remove", path)(error)),
+        _ => Ok(()),
+    }
 }
 
 fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> CatalogError {

@@ -6,7 +6,7 @@ use super::backing::Source;
 use super::lock::Lock;
 use super::{Checking, Pool, PoolError};
 use crate::backing::{Attached, Backing, Part};
-use crate::catalog::{Catalog, Clock, PoolRecord};
+use crate::catalog::{Catalog, Clock, PoolFile, PoolRecord};
 use crate::dm::{
     self, Access, Feature, NewDevice, PoolStatus, Removal, Removed, Superblock, Table, ThinPool, Uuid,
     Visibility,
@@ -41,6 +41,7 @@ impl Pool<'_> {
     /// Makes the pool active, after making sure that its metadata is really there and sound.
     pub fn activate(&mut self, checking: Checking) -> Result<Activated, PoolError> {
         let _life = self.life()?;
+        PoolFile::remove_draft(&self.paths.catalog())?;
         let activated = self.activate_under_lock(checking)?;
         if activated != Activated::Unchangeable {
             self.reap()?;

@@ -7,8 +7,8 @@ use super::content::Contents;
 use super::support::{Bench, SMALL, run, wait_until};
 use super::verbs::{VERBS, Verb, pool, put_away, small};
 
-/// How many places of each verb are tried when nobody asks for more: other ones in each run.
-const SAMPLE: usize = 2;
+/// How many places of each verb are tried when nobody asks for more: another one in each run.
+const SAMPLE: usize = 1;
 
 #[test]
 fn a_command_that_is_killed_at_any_step_leaves_nothing_that_the_next_one_does_not_settle() {
@@ -56,7 +56,7 @@ fn count(bench: &Bench, verb: &Verb) -> Vec<String> {
     let places = std::fs::read_to_string(&names).expect("names");
     std::fs::remove_file(&names).expect("removed");
     let places: Vec<String> = places.lines().map(str::to_owned).collect();
-    assert!(places.len() > 2, "{}: {places:?}", verb.name);
+    assert!(places.len() >= 2, "{}: {places:?}", verb.name);
     places
 }
 

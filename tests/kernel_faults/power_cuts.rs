@@ -57,6 +57,7 @@ fn a_power_cut_at_any_flush_loses_nothing_that_was_acknowledged_and_keeps_nothin
     let bed = Bed::new(&bench);
     let disk = bed.logged();
     for step in STEPS {
+        println!("{}", step.does);
         take(&bench, step);
         disk.mark(&step.does.replace(' ', "_"));
     }
