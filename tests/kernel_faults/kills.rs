@@ -63,10 +63,10 @@ fn count(bench: &Bench, verb: &Verb) -> Vec<String> {
 /// All places, or some that are spread evenly from a random one on.
 fn chosen(asked: &str, verb: &Verb, count: usize) -> Vec<usize> {
     match asked.rsplit_once(':') {
-        _ if asked == "all" => (1..=count).collect(),
+        _ if asked == "all" || !asked.is_empty() && verb.name.starts_with(asked) => (1..=count).collect(),
         Some((name, place)) if name == verb.name => vec![place.parse().expect("a number")],
-        Some(_) => Vec::new(),
-        None => {
+        _ if !asked.is_empty() => Vec::new(),
+        _ => {
             let start = usize::from(uuid::Uuid::new_v4().as_bytes()[0]);
             (0..SAMPLE).map(|at| (start + at * count / SAMPLE) % count + 1).collect()
         }

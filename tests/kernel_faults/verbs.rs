@@ -76,7 +76,7 @@ pub const VERBS: &[Verb] = &[
     verb("container mount", inactive, |_| words(&["container", "mount", "web"]), &[0]),
     verb("container unmount", mounted, |_| words(&["container", "unmount", "web"]), &[0, 1]),
     verb("container remove", inactive, |_| words(&["container", "remove", "web"]), &[0, 4]),
-    verb("container remove, active", active, |_| words(&["container", "remove", "web"]), &[0, 4]),
+    verb("container remove --active", active, |_| words(&["container", "remove", "web"]), &[0, 4]),
 ];
 
 /// The leaves of the command line that change nothing.
@@ -275,12 +275,6 @@ impl Bench {
             patience: Duration::from_secs(60),
             device_patience: Duration::ZERO,
         }
-    }
-
-    /// The names in a listing.
-    pub fn names(&self, what: &str) -> Vec<String> {
-        let name = |value: &serde_json::Value| value["name"].as_str().expect("a name").to_owned();
-        self.list(what).iter().map(name).collect()
     }
 }
 
