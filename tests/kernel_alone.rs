@@ -10,7 +10,7 @@ mod support;
 mod tools;
 
 use std::ffi::OsStr;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
@@ -212,76 +212,6 @@ impl Bench {
 }
 
 /// A moment in a setup or a destroy, seen from outside.
-type Moment = (&'static str, fn(&Bench) -> bool);
-
-/// The moments at which a setup leaves something new behind.
-const MOMENTS: [Moment; 7] = [
-    ("the directory", |bench| bench.state().exists()),
-    ("the catalog", |bench| bench.state().join("catalog.db").exists()),
-    ("the data file", |bench| bench.data().exists()),
-    ("the metadata file", |bench| bench.metadata().exists()),
-    ("the pool's node", |bench| bench.has_node("pool")),
-    ("the base's node", |bench| bench.has_node("base")),
-    ("the base's end", |bench| base_was_made(bench)),
-];
-
-/// The base's node goes when its file system is made. Blocks are used from then on.
-fn base_was_made(bench: &Bench) -> bool {
-    bench.data().metadata().is_ok_and(|data| data.blocks() > 64) && !bench.has_node("base")
-}
-
-#[test]
-fn a_setup_killed_anywhere_is_finished_by_the_next() {
-    let _alone = Alone::new();
-    for (moment, happened) in MOMENTS {
-        let bench = Bench::new();
-        let killed = bench.kill_when(SMALL, || happened(&bench));
-        let (code, status) = bench.health();
-        let state = status["state"].as_str().expect("a state");
-        assert!(
-            matches!((state, code), ("absent", 4) | ("half_set_up", 5) | ("active", 0)),
-            "{moment}: {status}"
-        );
-        assert!(killed || state == "active", "{moment}: {status}");
-        bench.ok(SMALL);
-        bench.assert_one_pool();
-    }
-}
-
-#[test]
-fn a_setup_killed_anywhere_is_cleared_away_by_destroy() {
-    let _alone = Alone::new();
-    for (moment, happened) in MOMENTS {
-        let bench = Bench::new();
-        bench.kill_when(SMALL, || happened(&bench));
-        let said = bench.promptly(["destroy", "--yes"]);
-        // 4: it died before it made anything.
-        assert!(said.code == 0 || said.code == 4, "{moment}: {said:?}");
-        bench.assert_nothing_left();
-    }
-}
-
-#[test]
-fn a_destroy_killed_anywhere_is_finished_by_the_next() {
-    let _alone = Alone::new();
-    let moments: [Moment; 5] = [
-        ("nothing", |_| true),
-        ("the pool's node", |bench| !bench.has_node("pool")),
-        ("the data file", |bench| !bench.data().exists()),
-        ("the metadata file", |bench| !bench.metadata().exists()),
-        ("the catalog", |bench| !bench.state().join("catalog.db").exists()),
-    ];
-    for (moment, gone) in moments {
-        let bench = Bench::with_pool();
-        bench.kill_when(["destroy", "--yes"], || gone(&bench));
-        let (code, status) = bench.health();
-        // 3: its nodes are gone, and nothing else yet; it can still be activated.
-        assert!(matches!(code, 0 | 3 | 4 | 5), "{moment}: {status}");
-        let said = bench.promptly(["destroy", "--yes"]);
-        assert!(said.code == 0 || said.code == 4, "{moment}: {said:?}");
-        bench.assert_nothing_left();
-    }
-}
 
 #[test]
 fn a_mkfs_that_outlives_its_killed_setup_keeps_nobody_from_clearing_up() {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::block::{BlockDevice, Identity};
-use super::volumes::Volumes;
+use super::volumes::{Disk, Volumes};
 use crate::units::Bytes;
 
 /// The two block devices under a pool.
@@ -19,6 +19,10 @@ pub struct Devices {
     pub volumes: Option<Volumes>,
     /// Whether the pool has taken them: from here on what is on them is the pool's.
     pub taken: bool,
+    /// A disk for the day on which the volume group with the data is full. It is a physical volume from the beginning, in no
+    /// group until it is taken. Whoever gave it wants the data to grow, also in a group that isn't the pool's own.
+    #[serde(default)]
+    pub spare: Option<Box<Disk>>,
 }
 
 /// A block device that belongs to a pool.

@@ -196,7 +196,8 @@ impl LoopDevices for SystemLoops {
         let open = OpenOptions::new().read(true).custom_flags(libc::O_CLOEXEC).open(&path);
         let open = open.map_err(|source| LoopError::Open { path: path.clone(), source })?;
         // SAFETY: LOOP_SET_CAPACITY takes no argument.
-        Errno::result(unsafe { libc::ioctl(open.as_raw_fd(), LOOP_SET_CAPACITY) })
+        let adopt = || Errno::result(unsafe { libc::ioctl(open.as_raw_fd(), LOOP_SET_CAPACITY) });
+        steps::around(format_args!("adopt the length of {}", path.display()), adopt)
             .map(drop)
             .map_err(|errno| LoopError::Length { device: path, errno })
     }

@@ -64,8 +64,9 @@ impl Backing {
             Self::Loop(_) | Self::ThinPool(_) => None,
         };
         let group = devices.and_then(|devices| devices.volumes.as_ref()?.group.as_ref());
-        let disks =
-            group.into_iter().flat_map(|group| &group.disks).filter_map(|disk| disk.identity.as_ref());
+        let spare = devices.and_then(|devices| devices.spare.as_deref());
+        let disks = group.into_iter().flat_map(|group| &group.disks).chain(spare);
+        let disks = disks.filter_map(|disk| disk.identity.as_ref());
         self.members().map(|(_, member)| &member.identity).chain(disks)
     }
 }

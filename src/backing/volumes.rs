@@ -92,6 +92,14 @@ pub enum VolumesError {
     /// The catalog has a uuid that isn't one.
     #[error(transparent)]
     Uuid(#[from] UuidError),
+    /// A disk that was given to LVM is gone.
+    #[error("{} isn't there any more: LVM knows no physical volume {pv} (`pvs -o+uuid` shows all)", .disk.display())]
+    NoDisk {
+        /// What it was called.
+        disk: PathBuf,
+        /// The uuid of its physical volume.
+        pv: String,
+    },
     /// The volumes don't fit.
     #[error(
         "the volume group {vg} has {has}, and data ({data}) and two metadata volumes ({metadata} each, one a spare for \
@@ -148,6 +156,12 @@ impl Disk {
     pub fn new(device: &BlockDevice) -> Self {
         let pv = uuid::Uuid::new_v4().simple().to_string();
         Self { name: device.name.clone(), identity: device.identity.clone(), pv }
+    }
+
+    /// Whether a physical volume is this disk.
+    #[must_use]
+    pub fn is(&self, pv: &PvUuid) -> bool {
+        self.pv.parse::<PvUuid>().is_ok_and(|own| own == *pv)
     }
 }
 

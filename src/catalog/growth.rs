@@ -4,7 +4,7 @@ use rusqlite::OptionalExtension;
 use serde::{Deserialize, Serialize};
 
 use super::pool::{from_json, json};
-use super::{Catalog, CatalogError, Durability, PoolRecord};
+use super::{Catalog, CatalogError, Durability, Policy, PoolRecord};
 use crate::backing::{Backing, Part};
 use crate::units::Bytes;
 
@@ -52,13 +52,22 @@ impl Catalog {
         self.change(Durability::Synced, |transaction| {
             let values = [json(growth)?, json(backing)?];
             transaction.execute("UPDATE pool SET growth = ?1, backing = ?2", values).map(drop)
-        })
+        })?;
+        self.keep_pool_file()
     }
 
     /// Records, durably, how large what the pool lies on has become. Only then may the kernel be told: a pool that the
     /// kernel has grown can't be loaded with less, so the catalog may know of more than the kernel, never of less.
     pub fn set_grown(&mut self, pool: &PoolRecord) -> Result<(), CatalogError> {
-        self.set_backing(&pool.backing, &pool.policy)
+        self.change(Durability::Synced, |transaction| {
+            // The rest of the policy may have been changed since it was read.
+            let now: Policy =
+                transaction.query_row("SELECT policy FROM pool", [], |row| from_json(row, "policy"))?;
+            let (data_size, metadata_size) = (pool.policy.data_size, pool.policy.metadata_size);
+            let values = [json(&pool.backing)?, json(&Policy { data_size, metadata_size, ..now })?];
+            transaction.execute("UPDATE pool SET backing = ?1, policy = ?2", values).map(drop)
+        })?;
+        self.keep_pool_file()
     }
 
     /// Records that no growth is open any more. Should a power cut lose it, the growth is found to have been made.

@@ -119,6 +119,13 @@ const EXAMPLES: &[(&str, &[Example])] = &[
         ],
     ),
     (
+        "trim",
+        &[example(
+            "thinpool trim",
+            "What was deleted in mounted containers is free again, for the pool and for the host.",
+        )],
+    ),
+    (
         "destroy",
         &[
             example("thinpool destroy", "Asks first."),

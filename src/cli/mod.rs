@@ -18,6 +18,7 @@ mod progress;
 mod settings;
 mod setup;
 mod status;
+mod trim;
 mod usage;
 
 use std::path::PathBuf;
@@ -68,6 +69,8 @@ enum Command {
     /// Make a pool larger while it is in use.
     #[command(long_about = extend::about())]
     Extend(extend::Arguments),
+    /// Give back what the file systems in mounted containers don't use, and what waits to be deleted.
+    Trim,
     /// Remove a pool, with everything in it.
     Destroy(destroy::Arguments),
     /// Tell who uses the pool's space: what each device has to itself, and what it shares.
@@ -162,6 +165,7 @@ impl Cli {
             Command::Status(arguments) => return status::run(&context, &arguments),
             Command::Activate(how) => return activate::activate(&context, &how),
             Command::Deactivate(how) => return activate::deactivate(&context, &how),
+            Command::Trim => return trim::run(&context),
             Command::Check(arguments) => return check::check(&context, &arguments),
             Command::Repair(arguments) => return check::repair(&context, &arguments),
             Command::Doctor(format) => return doctor::run(&context, format),

@@ -141,6 +141,7 @@ fn request(context: &Context, arguments: &Arguments, dm: &dyn DeviceMapper) -> R
     Ok(Setup {
         location: context.location(),
         wanted: wanted(settings),
+        spare: settings.spare_datadev.get().as_path().map(std::path::Path::to_owned),
         wipe,
         policy: Policy { filesystem: filesystem.unwrap_or(policy.filesystem), ..policy },
         filesystem,

@@ -148,6 +148,8 @@ settings! {
         "The block device for the pool's metadata; where datadev is a volume of LVM, one beside it is found or made.";
     device: DevicePaths = [], "device", Some("dm.directlvm_device"),
         "Whole disks or partitions that are given to LVM, and become a volume group with the pool's volumes.";
+    spare_datadev: DevicePath = ["unset"], "spare-datadev", None,
+        "A blank disk or partition kept for the day the pool's volume group is full; growing the data then takes it.";
     wipe_devices: bool = ["false"], "wipe-devices", Some("dm.directlvm_device_force"),
         "Whether signatures on what is given as device are wiped; what is in use is refused all the same.";
     volume_group: VolumeGroup = ["direct-lvm-<pool>"], "volume-group", None,

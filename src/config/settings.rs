@@ -198,6 +198,11 @@ impl Settings {
         if let (Some((_, one, from)), Some((_, other, from_other))) = (ways.next(), ways.next()) {
             return Err(ConfigError::TwoBackings { one: told(one, from), other: told(other, from_other) });
         }
+        let spare =
+            (self.spare_datadev.get().as_path().is_some(), "spare-datadev", self.spare_datadev.source());
+        if spare.0 && !datadev.0 && !device.0 {
+            return Err(ConfigError::Needs { one: told(spare.1, spare.2), needed: "device" });
+        }
         for ((given, name, source), (needed_given, needed, _)) in [
             (metadatadev, datadev),
             ((*self.wipe_devices.get(), "wipe-devices", self.wipe_devices.source()), device),

@@ -10,6 +10,7 @@ mod namespaces;
 mod options;
 mod processes;
 mod shield;
+mod trim;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
@@ -105,6 +106,16 @@ pub trait FileSystems: Send + Sync {
 
     /// Frees every block of a device.
     fn discard(&self, device: &Path, size: Bytes) -> Result<(), FsError>;
+
+    /// Discards every free block of a device of this size that is mounted at `at`, and tells how much that was; `None` if it
+    /// is mounted there no more.
+    fn trim(
+        &self,
+        device: DeviceNumber,
+        size: Bytes,
+        at: &Path,
+        progress: &mut dyn FnMut(Bytes),
+    ) -> Result<Option<Bytes>, FsError>;
 
     /// What file system is on a device, by its superblock alone; `None` if it is none of ours.
     fn identify(&self, device: &Path) -> Result<Option<Identified>, FsError>;
@@ -214,6 +225,16 @@ impl FileSystems for SystemFileSystems {
 
     fn discard(&self, device: &Path, size: Bytes) -> Result<(), FsError> {
         grow::discard(device, size).map_err(|source| FsError::Discard { device: device.to_owned(), source })
+    }
+
+    fn trim(
+        &self,
+        device: DeviceNumber,
+        size: Bytes,
+        at: &Path,
+        progress: &mut dyn FnMut(Bytes),
+    ) -> Result<Option<Bytes>, FsError> {
+        trim::trim(device, size, at, progress).map_err(|source| FsError::Trim { at: at.to_owned(), source })
     }
 
     fn identify(&self, device: &Path) -> Result<Option<Identified>, FsError> {
@@ -363,6 +384,14 @@ pub enum FsError {
     Discard {
         /// Which device.
         device: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A mounted file system doesn't give back what it doesn't use.
+    #[error("the file system at {at} can't be trimmed: {source}")]
+    Trim {
+        /// Where it is mounted.
+        at: PathBuf,
         /// Why.
         source: std::io::Error,
     },

@@ -229,7 +229,8 @@ impl Change<'_, '_> {
         for (kind, free, total) in spaces.into_iter().chain(self.host_space()) {
             let minimum = percent.of_bytes(total);
             if free < minimum {
-                return Err(PoolError::TooFull { kind, free, total, minimum, percent });
+                let largest = self.pool.largest_containers()?;
+                return Err(PoolError::TooFull { kind, free, total, minimum, percent, largest });
             }
         }
         Ok(())

@@ -9,7 +9,7 @@ use nix::errno::Errno;
 use super::lock::Lock;
 use super::setup::existing;
 use super::{Host, Location, Paths, Pool, PoolError, io_error, names};
-use crate::backing::Backing;
+use crate::backing::{Backing, Volumes};
 use crate::catalog::{Catalog, PoolFile, PoolState};
 use crate::dm::{PoolMessage, Removal, Uuid};
 use crate::files;
@@ -92,6 +92,9 @@ impl Pool<'_> {
             }
             Backing::Devices(devices) => {
                 self.wipe_members(devices)?;
+                if let Some(spare) = devices.spare.as_deref() {
+                    Volumes::take_back_disks(&lvm::Lvm::find()?, std::slice::from_ref(spare))?;
+                }
                 match &devices.volumes {
                     Some(volumes) => Ok(volumes.remove(&lvm::Lvm::find()?, &self.record.uuid)?),
                     None => Ok(()),

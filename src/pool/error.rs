@@ -358,7 +358,8 @@ pub enum PoolError {
     NotCommitted(Box<PoolStatus>),
     /// Less than the minimum is free.
     #[error(
-        "{kind} space: {free} of {total} are free, and {minimum} ({percent}) are kept free for what is there already; remove containers or images, or set up a larger pool"
+        "{kind} space: {free} of {total} are free, and {minimum} ({percent}) are kept free for what is there already; remove \
+         containers or images, or make the pool larger (`thinpool extend`){}", most(.largest)
     )]
     TooFull {
         /// `data`, `metadata` or the host's `file system`.
@@ -371,10 +372,12 @@ pub enum PoolError {
         minimum: Bytes,
         /// The same as a share.
         percent: Percent,
+        /// The containers that have most, as far as that can be told without a look into the metadata.
+        largest: Vec<(String, Bytes)>,
     },
     /// There was enough when it began.
     #[error(
-        "the pool '{0}' ran out of data space; what was half made is removed again. Remove containers or images, or set up a larger pool"
+        "the pool '{0}' ran out of data space; what was half made is removed again. Remove containers or images, or make the pool larger (`thinpool extend`)"
     )]
     RanFull(String),
     /// All ids are taken.
@@ -625,6 +628,14 @@ fn way_out(device: &Path, obstacles: &[Obstacle]) -> String {
     } else {
         String::new()
     }
+}
+
+fn most(largest: &[(String, Bytes)]) -> String {
+    if largest.is_empty() {
+        return String::new();
+    }
+    let told: Vec<String> = largest.iter().map(|(name, size)| format!("{name} ({size})")).collect();
+    format!("; of the active containers most is in {}", told.join(", "))
 }
 
 /// By whom a device is used, or how to look for them where nobody was found.

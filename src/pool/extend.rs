@@ -93,7 +93,12 @@ impl Pool<'_> {
             self.add_disks(wanted)?;
         }
         let growth = self.plan(wanted)?;
-        self.refuse_without_room(&growth, wanted.by)?;
+        if let Err(error) = self.refuse_without_room(&growth, wanted.by) {
+            if !self.take_spare()? {
+                return Err(error);
+            }
+            self.refuse_without_room(&growth, wanted.by)?;
+        }
         if !growth.is_nothing() {
             self.catalog.intend_growth(&growth, &self.record.backing)?;
             self.grow(growth)?;
@@ -121,11 +126,24 @@ impl Pool<'_> {
 
     /// Finishes a growth that an earlier process was killed at. The life lock must be held.
     pub(super) fn settle_growth(&mut self) -> Result<(), PoolError> {
+        self.learn_metadata_size()?;
         let Some(growth) = self.catalog.growth()? else { return Ok(()) };
         tracing::info!(pool = %self.name, ?growth, "finishing a growth that an earlier process left half done");
         self.growable()?;
         self.finish_adding_disks()?;
         self.grow(growth)
+    }
+
+    /// Writes down a size that nobody asked for: of the metadata, the kernel takes all there is whenever a pool is loaded, and
+    /// never loads it with less again.
+    fn learn_metadata_size(&mut self) -> Result<(), PoolError> {
+        if matches!(self.record.backing, Backing::ThinPool(_)) {
+            return Ok(());
+        }
+        match self.host.dm.pool_status(&self.device)? {
+            PoolStatus::Working(usage) => self.set_size(Part::Metadata, usage.metadata.total.bytes()),
+            PoolStatus::Fail | PoolStatus::Error => Ok(()),
+        }
     }
 
     /// The pool's numbers, if the kernel would make it larger: it does nothing, and calls that a success, as long as it wants the
@@ -209,10 +227,14 @@ impl Pool<'_> {
             self.adopt_lengths(&live, part)?;
         }
         let blocks = self.whole_data_blocks(policy.data_size);
-        let table = ThinPool {
-            length: blocks.bytes(policy.block_size).sectors(),
-            low_water_mark: low_water_mark(policy.autoextend_threshold, blocks),
-            ..live
+        let table = match part {
+            Part::Data => ThinPool {
+                length: blocks.bytes(policy.block_size).sectors(),
+                low_water_mark: low_water_mark(policy.autoextend_threshold, blocks),
+                ..live
+            },
+            // The kernel grows the data first, which is to wait until there is metadata for it.
+            Part::Metadata => live,
         };
         self.host.dm.reload(&self.device, &Table::ThinPool(table), Visibility::Internal)?;
         let expected = match part {

@@ -15,6 +15,7 @@ mod grow;
 mod holders;
 mod host;
 mod image;
+mod largest;
 mod layer;
 mod lock;
 mod metadata;
@@ -30,6 +31,7 @@ mod setup;
 pub mod status;
 #[cfg(test)]
 mod tests;
+pub mod trim;
 mod usage;
 
 use std::path::{Path, PathBuf};

@@ -21,7 +21,7 @@ impl Pool<'_> {
             Ok(devices) => devices.into_iter().map(|device| (device.id, device)).collect(),
             // It is for thin_check to say what that means.
             Err(error) => {
-                tracing::warn!(pool = %self.name, %error, "its devices could not be compared with the catalog");
+                tracing::debug!(pool = %self.name, %error, "its devices could not be compared with the catalog");
                 return Ok(());
             }
         };

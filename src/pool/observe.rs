@@ -11,10 +11,10 @@ use super::status::{
     Mode, Problem, State, Status, Waiting,
 };
 use super::{Host, Location, Pool, PoolError};
-use crate::backing::{Backing, FileSpace, Part};
+use crate::backing::{Backing, FileSpace, MOST_METADATA, Part};
 use crate::catalog::{Clock, DeviceState, PoolRecord, PoolState};
 use crate::dm::{self, DeviceNumber, PoolStatus, PoolUsage, Superblock, SuperblockError, Table};
-use crate::units::{Bytes, DataBlocks, TransactionId};
+use crate::units::{Bytes, DataBlocks, MetaBlocks, Sectors, TransactionId};
 
 impl Location {
     /// The pool's status, whatever state it is in. What can't be read is told as a problem, never left out.
@@ -65,10 +65,13 @@ impl Pool<'_> {
             Err(error) => status.problems.push(Problem::StatusUnreadable { why: error.to_string() }),
         }
         match status.state {
-            State::Active => match self.live() {
-                Ok(live) => status.live = Some(live),
-                Err(error) => status.problems.push(Problem::StatusUnreadable { why: error.to_string() }),
-            },
+            State::Active => {
+                match self.live() {
+                    Ok(live) => status.live = Some(live),
+                    Err(error) => status.problems.push(Problem::StatusUnreadable { why: error.to_string() }),
+                }
+                self.unused_room(status);
+            }
             State::Inactive => {
                 self.missing_devices(status);
                 status.problems.extend(self.superblock_problem(status.known.as_ref()));
@@ -175,6 +178,38 @@ impl Pool<'_> {
             mode,
             figures,
         })
+    }
+
+    /// A growth that is open, and what the pool lies on but doesn't take: whole blocks of it.
+    fn unused_room(&self, status: &mut Status) {
+        status.problems.extend(match self.catalog.growth() {
+            Ok(growth) => growth.map(|_| Problem::GrowthUnfinished),
+            Err(error) => Some(Problem::StatusUnreadable { why: error.to_string() }),
+        });
+        let (Some(live), Some(figures)) = (&status.live, status.figures()) else { return };
+        let block = self.record.policy.block_size;
+        let parts = [
+            (Part::Data, &live.data_device, figures.data.total.bytes(block), block.bytes()),
+            (Part::Metadata, &live.metadata_device, figures.metadata.total.bytes(), MetaBlocks::SIZE),
+        ];
+        let mut found = Vec::new();
+        for (part, device, takes, block) in parts {
+            let larger = match &self.record.backing {
+                Backing::Loop(loopback) => {
+                    let path = loopback.file(part);
+                    path.metadata().ok().map(|file| (path.to_owned(), Bytes(file.len())))
+                }
+                Backing::Devices(_) => device.as_ref().and_then(|path| Some((path.clone(), size_of(path)?))),
+                Backing::ThinPool(_) => None,
+            };
+            let most = if part == Part::Metadata { MOST_METADATA } else { Bytes(u64::MAX) };
+            found.extend(
+                larger
+                    .filter(|(_, has)| (*has).min(most) - takes >= block)
+                    .map(|(path, has)| Problem::DeviceLarger { part, path, has, takes }),
+            );
+        }
+        status.problems.extend(found);
     }
 
     /// Whether the pool is just one step ahead of the catalog, with the intent to be.
@@ -311,6 +346,13 @@ fn loop_file(path: &Path) -> LoopFile {
         file_system_size: space.map(|space| space.total),
         file_system_available: space.map(|space| space.free),
     }
+}
+
+/// The size of a block device, from sysfs: the device isn't opened.
+fn size_of(node: &Path) -> Option<Bytes> {
+    let number = DeviceNumber::of(node).ok()?;
+    let sectors = std::fs::read_to_string(format!("/sys/dev/block/{number}/size")).ok()?;
+    Some(Sectors(sectors.trim().parse().ok()?).bytes())
 }
 
 /// The node of a block device, by the kernel's name for it; of a device-mapper device by the name that people know.

@@ -4,9 +4,8 @@ use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::{Duration, Instant};
 
-use crate::support::{Bench, assert_pool_and_catalog_agree, importing, ok, tidy_cookies};
+use crate::support::{Bench, assert_pool_and_catalog_agree, importing, ok};
 use crate::tree;
 
 fn with_container(fs: &str) -> Bench {
@@ -86,33 +85,6 @@ fn a_device_that_is_open_grows_under_its_user_and_its_file_system_when_it_is_nex
 }
 
 #[test]
-fn a_resize_killed_at_any_moment_is_finished_by_the_next_mount() {
-    let bench = with_container("ext4");
-    let start = Instant::now();
-    bench.ok(["container", "resize", "one", "+64M"]);
-    let takes = start.elapsed();
-    for (mounted, part) in [(false, 1), (false, 2), (false, 3), (true, 1), (true, 2), (true, 3)] {
-        if mounted {
-            mount(&bench, "one");
-        }
-        let mut child = bench.start(["container", "resize", "one", "+64M"]);
-        std::thread::sleep(Duration::from_millis(20) + takes * part / 4);
-        child.kill().unwrap();
-        child.wait().unwrap();
-        if mounted {
-            bench.ok(["container", "unmount", "one"]);
-        }
-        let at = mount(&bench, "one");
-        let size = bench.list("container")[0]["device_bytes"].as_u64().unwrap();
-        assert!(room(&at) > size * 9 / 10, "{} of {size}", room(&at));
-        bench.ok(["container", "unmount", "one"]);
-    }
-    assert_sound(&bench, "ext4", "one");
-    assert_pool_and_catalog_agree(&bench);
-    tidy_cookies();
-}
-
-#[test]
 fn a_container_that_is_renamed_while_it_is_mounted_goes_on_under_its_new_name() {
     let bench = with_container("xfs");
     let old = mount(&bench, "one");
@@ -139,28 +111,6 @@ fn a_container_that_is_renamed_while_it_is_mounted_goes_on_under_its_new_name() 
     assert!(mount(&bench, "three").join("open").exists());
     bench.ok(["container", "unmount", "three"]);
     assert_pool_and_catalog_agree(&bench);
-}
-
-#[test]
-fn a_rename_killed_at_any_moment_leaves_one_container_under_one_of_the_names() {
-    let bench = with_container("ext4");
-    let mut name = "one".to_owned();
-    for round in 0..8_u32 {
-        mount(&bench, &name);
-        let to = format!("n{round}");
-        let mut child = bench.start(["container", "rename", &name, &to]);
-        std::thread::sleep(Duration::from_millis(u64::from(round) * 15));
-        child.kill().unwrap();
-        child.wait().unwrap();
-        let listed = bench.list("container");
-        assert_eq!(listed.len(), 1, "{listed:?}");
-        name = listed[0]["name"].as_str().unwrap().to_owned();
-        let at = mount(&bench, &name);
-        assert!(at.ends_with(&name) && at.join("file").exists(), "{at:?}");
-        bench.ok(["container", "unmount", &name]);
-    }
-    assert_pool_and_catalog_agree(&bench);
-    tidy_cookies();
 }
 
 #[test]

@@ -4,13 +4,10 @@ use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
-use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::support::{
-    Bench, Said, assert_pool_and_catalog_agree, importing, ok, run, tidy_cookies, wait_until,
-};
+use crate::support::{Bench, Said, assert_pool_and_catalog_agree, importing, ok, run, wait_until};
 use crate::{docs, tree};
 
 fn mount(bench: &Bench, name: &str) -> PathBuf {
@@ -367,58 +364,6 @@ fn nothing_new_is_made_in_a_pool_that_is_nearly_full() {
     bench.ok(["container", "remove", "one"]);
     create(&bench, &["two"]);
     assert_pool_and_catalog_agree(&bench);
-}
-
-/// Starts a command and kills it after a while, shorter or longer than it takes.
-fn kill_after(bench: &Bench, delay: Duration, arguments: &[&str]) {
-    let mut child = bench.start(arguments);
-    std::thread::sleep(delay);
-    child.kill().unwrap();
-    child.wait().unwrap();
-}
-
-/// Delays that fall into every part of a command, however fast the machine is: shares of what it takes.
-fn delays(takes: Duration) -> impl Iterator<Item = Duration> {
-    (1..=8).map(move |part| takes * part / 7)
-}
-
-#[test]
-fn a_creation_killed_at_any_moment_leaves_nothing_half_made() {
-    const CREATE: [&str; 7] = ["container", "create", "image", "--name", "killed", "--size", "600M"];
-    let bench = Bench::with_image("image");
-    let start = Instant::now();
-    bench.ok(CREATE);
-    for delay in delays(start.elapsed()) {
-        bench.ok(["container", "remove", "killed"]);
-        kill_after(&bench, delay, &CREATE);
-        // It has come to be, or its name can be had.
-        let said = bench.run(CREATE);
-        assert!(said.code == 0 || said.code == 7, "{said:?}");
-    }
-    assert_eq!(names(&bench), ["killed"]);
-    assert!(mount(&bench, "killed").join("file").exists());
-    bench.ok(["container", "unmount", "killed"]);
-    assert_pool_and_catalog_agree(&bench);
-    tidy_cookies();
-}
-
-#[test]
-fn a_removal_killed_at_any_moment_removes_all_or_nothing() {
-    const REMOVE: [&str; 3] = ["container", "remove", "killed"];
-    let bench = Bench::with_image("image");
-    create(&bench, &["killed"]);
-    let start = Instant::now();
-    bench.ok(REMOVE);
-    for delay in delays(start.elapsed()) {
-        create(&bench, &["killed"]);
-        kill_after(&bench, delay, &REMOVE);
-        // It is gone already, or it can still be removed.
-        let said = bench.run(REMOVE);
-        assert!(said.code == 0 || said.code == 4, "{said:?}");
-    }
-    assert_eq!(names(&bench), Vec::<String>::new());
-    assert_pool_and_catalog_agree(&bench);
-    tidy_cookies();
 }
 
 #[test]

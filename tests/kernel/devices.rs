@@ -7,19 +7,19 @@ use std::process::Command;
 use crate::support::{Bench, ok, run};
 
 /// A shell's line, which must succeed; what it printed.
-fn sh(line: &str) -> String {
+pub fn sh(line: &str) -> String {
     ok(Command::new("sh").args(["-ec", line])).trim().to_owned()
 }
 
 /// A bench with a disk: a loop device that LVM or a partition table can be put on. All of it goes with the test.
-struct Disk {
-    bench: Bench,
-    node: PathBuf,
-    vg: String,
+pub struct Disk {
+    pub bench: Bench,
+    pub node: PathBuf,
+    pub vg: String,
 }
 
 impl Disk {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let bench = Bench::new();
         let file = bench.beside("disk");
         let node =
@@ -30,24 +30,24 @@ impl Disk {
     }
 
     /// The disk as a volume group, with a volume `data` of this many MiB in it.
-    fn with_data(mib: u32) -> Self {
+    pub fn with_data(mib: u32) -> Self {
         let disk = Self::new();
         sh(&format!("pvcreate -q {0}; vgcreate -q {1} {0}", disk.node.display(), disk.vg));
         disk.make_volume("data", mib);
         disk
     }
 
-    fn make_volume(&self, name: &str, mib: u32) -> PathBuf {
+    pub fn make_volume(&self, name: &str, mib: u32) -> PathBuf {
         sh(&format!("lvcreate -q --yes --wipesignatures y -n {name} -L {mib}M {}", self.vg));
         self.volume(name)
     }
 
-    fn volume(&self, name: &str) -> PathBuf {
+    pub fn volume(&self, name: &str) -> PathBuf {
         Path::new("/dev").join(&self.vg).join(name)
     }
 
     /// The names of the volumes in the group.
-    fn volumes(&self) -> Vec<String> {
+    pub fn volumes(&self) -> Vec<String> {
         let all = sh(&format!("lvs --noheadings -o lv_name {}", self.vg));
         all.split_whitespace().map(str::to_owned).collect()
     }
@@ -74,7 +74,7 @@ impl Disk {
     }
 
     /// What LVM knows of the disk and of the group.
-    fn known_to_lvm(&self) -> String {
+    pub fn known_to_lvm(&self) -> String {
         let node = self.node.display();
         run(Command::new("sh")
             .args(["-c", &format!("pvs {node}; vgs -o+tags {0}; lvs -o+tags {0}", self.vg)]))
@@ -111,11 +111,11 @@ impl Drop for Disk {
 }
 
 /// A setup on these devices, which is small and made in no time.
-fn setup<'a>(more: &[&'a str]) -> Vec<&'a str> {
+pub fn setup<'a>(more: &[&'a str]) -> Vec<&'a str> {
     [&["setup", "--no-enable", "--base-size", "128M", "--fs", "ext4"], more].concat()
 }
 
-fn text(path: &Path) -> &str {
+pub fn text(path: &Path) -> &str {
     path.to_str().expect("UTF-8")
 }
 

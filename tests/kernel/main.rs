@@ -15,6 +15,7 @@ mod containers;
 mod devices;
 mod docs;
 mod doctor;
+mod extend;
 mod images;
 mod layers;
 mod lifecycle;

@@ -304,35 +304,3 @@ impl CatalogFile {
         }
     }
 }
-
-/// Removes the semaphores on which killed commands waited for udev. Nobody can tell whose they were, but one with a
-/// living owner has a waiter soon.
-pub fn tidy_cookies() {
-    let abandoned = || -> BTreeSet<String> {
-        let all = std::fs::read_to_string("/proc/sysvipc/sem").unwrap_or_default();
-        let ours = all.lines().skip(1).map(|line| line.split_whitespace().collect::<Vec<_>>());
-        let ours = ours.filter(|words| words[0].parse::<i32>().is_ok_and(|key| key >> 16 == 0x0D4D));
-        ours.map(|words| words[1].to_owned()).filter(|id| waiters(id) == Some(0)).collect()
-    };
-    let mut left = abandoned();
-    for _ in 0..20 {
-        std::thread::sleep(Duration::from_millis(50));
-        left = left.intersection(&abandoned()).cloned().collect();
-    }
-    for id in left {
-        run(Command::new("ipcrm").args(["-s", &id]));
-    }
-}
-
-/// How many processes wait for a semaphore to be zero.
-fn waiters(semaphore: &str) -> Option<u32> {
-    let told = run(Command::new("ipcs").args(["-s", "-i", semaphore])).out;
-    // Below "semnum value ncount zcount pid".
-    told.lines()
-        .skip_while(|line| !line.starts_with("semnum"))
-        .nth(1)?
-        .split_whitespace()
-        .nth(3)?
-        .parse()
-        .ok()
-}

@@ -48,9 +48,9 @@ impl Bench {
     pub fn promptly<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Said {
         let command = self.command(arguments);
         let mut guarded = Command::new("timeout");
-        guarded.args(["--signal=KILL", "20"]).arg(command.get_program()).args(command.get_args());
+        guarded.args(["--signal=KILL", "60"]).arg(command.get_program()).args(command.get_args());
         let said = run(&mut guarded);
-        assert!(said.code != 137 && said.code != -1, "killed after 20 s: {command:?}");
+        assert!(said.code != 137 && said.code != -1, "killed after 60 s: {command:?}");
         said
     }
 

@@ -29,6 +29,7 @@ pub const VERBS: &[Verb] = &[
     verb("activate", at_rest, |_| words(&["activate"]), &[0]),
     verb("deactivate", active_pool, |_| words(&["deactivate"]), &[0]),
     verb("extend", active_pool, |_| words(&["extend", "--data", "+1M"]), &[0]),
+    verb("trim", mounted, |_| words(&["trim"]), &[0]),
     verb("check", active_pool, |_| words(&["check"]), &[0]),
     verb("repair", orphan, |_| words(&["repair", "--yes"]), &[0, 9]),
     verb("repair --delete-orphans", orphan, |_| words(&["repair", "--delete-orphans", "--yes"]), &[0, 9]),

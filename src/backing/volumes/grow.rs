@@ -1,6 +1,6 @@
 //! Volumes that grow, and disks that are added to the group they are in.
 
-use lvm::{Lv, LvId, Lvm, LvmError, NewPv, PvUuid, Refusal, Size, Tag, Vg};
+use lvm::{Lv, LvId, Lvm, LvmError, NewPv, Pv, PvUuid, Refusal, Size, Tag, Vg, VgName};
 
 use super::{Disk, Group, SPARE, Volumes, VolumesError, tag_of};
 use crate::backing::Part;
@@ -93,18 +93,40 @@ impl Growable {
 impl Volumes {
     /// Gives disks to the group that was made for the pool, as far as they don't belong to it already.
     pub fn add_disks(&self, lvm: &Lvm, disks: &[Disk]) -> Result<(), VolumesError> {
-        let vg = self.group_of_the_pool(lvm)?;
+        Self::add_disks_to(lvm, &self.group_of_the_pool(lvm)?.name, disks)
+    }
+
+    fn add_disks_to(lvm: &Lvm, vg: &VgName, disks: &[Disk]) -> Result<(), VolumesError> {
         for disk in disks {
-            let uuid: PvUuid = disk.pv.parse()?;
-            let made = lvm.pvs()?.into_iter().find(|pv| pv.uuid == uuid);
-            let made = match made {
-                Some(pv) => pv,
-                None => lvm.pv_create(&disk.name, &NewPv { uuid: Some(uuid), ..NewPv::default() })?,
-            };
-            if made.vg.as_ref() != Some(&vg.name) {
-                let device = made.device.as_deref().unwrap_or(&disk.name);
-                lvm.vg_extend(&vg.name, &[device])?;
-            }
+            Self::make_disk(lvm, disk)?;
+            Self::add_made_disk(lvm, vg, disk)?;
+        }
+        Ok(())
+    }
+
+    /// Gives a disk to LVM, in no group yet, under the uuid that was chosen for it.
+    pub fn make_disk(lvm: &Lvm, disk: &Disk) -> Result<(), VolumesError> {
+        if Self::find_disk(lvm, disk)?.is_none() {
+            let uuid = Some(disk.pv.parse()?);
+            lvm.pv_create(&disk.name, &NewPv { uuid, ..NewPv::default() })?;
+        }
+        Ok(())
+    }
+
+    /// A disk that was given to LVM, by whatever name it has now; none if it wasn't, or is gone.
+    pub fn find_disk(lvm: &Lvm, disk: &Disk) -> Result<Option<Pv>, VolumesError> {
+        let uuid: PvUuid = disk.pv.parse()?;
+        Ok(lvm.pvs()?.into_iter().find(|pv| pv.uuid == uuid))
+    }
+
+    /// Adds a disk to a group that was given to LVM before.
+    pub fn add_made_disk(lvm: &Lvm, vg: &VgName, disk: &Disk) -> Result<(), VolumesError> {
+        let made = Self::find_disk(lvm, disk)?.and_then(|pv| Some((pv.device?, pv.vg)));
+        let Some((device, group)) = made else {
+            return Err(VolumesError::NoDisk { disk: disk.name.clone(), pv: disk.pv.clone() });
+        };
+        if group.as_ref() != Some(vg) {
+            lvm.vg_extend(vg, &[&device])?;
         }
         Ok(())
     }
@@ -112,8 +134,7 @@ impl Volumes {
     /// Takes back disks that were to be added and are in no group: only by the uuids that were chosen for them.
     pub fn take_back_disks(lvm: &Lvm, disks: &[Disk]) -> Result<(), VolumesError> {
         for disk in disks {
-            let uuid: PvUuid = disk.pv.parse()?;
-            let made = lvm.pvs()?.into_iter().find(|pv| pv.uuid == uuid && pv.vg.is_none());
+            let made = Self::find_disk(lvm, disk)?.filter(|pv| pv.vg.is_none());
             if let Some(device) = made.and_then(|pv| pv.device) {
                 lvm.pv_remove(&device)?;
             }

@@ -5,7 +5,7 @@ use std::path::Path;
 use lvm::Lvm;
 
 use super::{ExtendError, Extension};
-use crate::backing::{Backing, Disk, Group, Volumes};
+use crate::backing::{Backing, Disk, Group, Part, Volumes};
 use crate::catalog::PoolGrowth;
 use crate::pool::setup::blank::Look;
 use crate::pool::setup::claim;
@@ -35,13 +35,41 @@ impl Pool<'_> {
         Ok(self.catalog.end_growth()?)
     }
 
+    /// Adds the spare disk to the volume group with the data, if there is one that wasn't taken yet.
+    pub(super) fn take_spare(&mut self) -> Result<bool, PoolError> {
+        let Backing::Devices(devices) = &self.record.backing else { return Ok(false) };
+        let Some(spare) = devices.spare.as_deref().cloned() else { return Ok(false) };
+        let (member, _) = self.member(Part::Data)?;
+        let Some((lvm, volume)) = self.growable_volume(devices, Part::Data, member)? else {
+            return Ok(false);
+        };
+        if Volumes::find_disk(&lvm, &spare)?.is_none_or(|pv| pv.vg.is_some()) {
+            return Ok(false);
+        }
+        tracing::info!(pool = %self.name, disk = %spare.name.display(), "the volume group is full: taking the spare disk");
+        // In a group of the pool's own it is one of the group's disks from now on, and goes with it.
+        let mut backing = self.record.backing.clone();
+        if let Some(group) = group_of(&mut backing)
+            && !group.disks.contains(&spare)
+        {
+            group.disks.push(spare.clone());
+            self.catalog.intend_growth(&PoolGrowth::default(), &backing)?;
+            self.record.backing = backing;
+        }
+        Volumes::add_made_disk(&lvm, &volume.id().vg, &spare)?;
+        self.catalog.end_growth()?;
+        Ok(true)
+    }
+
     /// Puts disks down as the pool's that are nobody else's.
     fn write_down_disks(&mut self, wanted: &Extension) -> Result<Vec<Disk>, PoolError> {
         let mut new = Vec::new();
+        let (lvm, (_, group)) = (Lvm::find()?, self.own_group()?);
         for path in &wanted.disks {
-            let identity = self.host.blocks.look(path)?.identity;
-            let (_, group) = self.own_group()?;
-            if identity.is_none() || !group.disks.iter().any(|disk| disk.identity == identity) {
+            let device = self.host.blocks.look(path)?;
+            let pv = lvm.pv_of_device(&device.node)?.filter(|pv| pv.vg.is_some());
+            let is_ours = pv.is_some_and(|pv| group.disks.iter().any(|disk| disk.is(&pv.uuid)));
+            if !is_ours {
                 new.push(path.clone());
             }
         }
@@ -71,12 +99,37 @@ impl Pool<'_> {
         Ok(self.catalog.end_growth()?)
     }
 
-    /// Adds what was written down and isn't in the group yet.
-    pub(super) fn finish_adding_disks(&self) -> Result<(), PoolError> {
-        match self.own_group() {
-            Ok((volumes, group)) => Ok(volumes.add_disks(&Lvm::find()?, &group.disks)?),
-            Err(_) => Ok(()),
+    /// Adds what was written down and isn't in the group yet. What can't be added is called off: it would be in the way of
+    /// every growth to come.
+    pub(super) fn finish_adding_disks(&mut self) -> Result<(), PoolError> {
+        let Ok((volumes, group)) = self.own_group() else { return Ok(()) };
+        let lvm = Lvm::find()?;
+        let mut missing = Vec::new();
+        for disk in &group.disks {
+            if Volumes::find_disk(&lvm, disk)?.is_none_or(|pv| pv.vg.is_none()) {
+                missing.push(disk.clone());
+            }
         }
+        // By what they are known: the name may be another disk's after a reboot.
+        let found = missing.iter().map(|disk| self.found_again(&lvm, disk)).collect::<Result<Vec<_>, _>>();
+        let added = found.and_then(|disks| Ok(volumes.add_disks(&lvm, &disks)?));
+        added.map_err(|error| {
+            let cleanup = self.call_off_disks(&lvm, &missing);
+            error.after_cleaning_up(cleanup)
+        })
+    }
+
+    /// A disk under the name that it has today.
+    fn found_again(&self, lvm: &Lvm, disk: &Disk) -> Result<Disk, PoolError> {
+        if Volumes::find_disk(lvm, disk)?.is_some() {
+            return Ok(disk.clone());
+        }
+        let found =
+            disk.identity.as_ref().map(|identity| self.host.blocks.find(identity)).transpose()?.flatten();
+        let identity = disk.identity.as_ref().map_or_else(|| "its name".to_owned(), ToString::to_string);
+        let device = disk.name.clone();
+        let name = found.ok_or(ExtendError::DeviceGone { device, identity })?.node;
+        Ok(Disk { name, ..disk.clone() })
     }
 
     /// The sizes that the volumes would have if the group had been made of all its disks.

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::{By, ExtendError};
-use crate::backing::{Backing, Devices, FileSpace, Loopback, Part};
+use crate::backing::{Backing, Devices, FileSpace, Growable, Loopback, Part, Volumes};
 use crate::catalog::PoolGrowth;
 use crate::pool::{Pool, PoolError, io_error};
 use crate::units::Bytes;
@@ -60,9 +60,9 @@ impl Pool<'_> {
                 room.lies_in = RoomIn::Devices;
             }
             if let Some((lvm, volume)) = self.growable_volume(devices, part, member)?
-                && volume.is_ours()
+                && may_grow(&volume, devices)
             {
-                own = own + volume.gets(volume.room(&lvm)?);
+                own = own + volume.gets(volume.room(&lvm)? + room_on_spare(&lvm, devices)?);
                 room.lies_in = RoomIn::VolumeGroup(volume.id().vg.to_string());
             }
             match part {
@@ -99,7 +99,7 @@ impl Pool<'_> {
                 continue;
             }
             let volume = self.growable_volume(devices, part, member)?;
-            let volume = volume.filter(|(_, volume)| by == By::Hand || volume.is_ours());
+            let volume = volume.filter(|(_, volume)| by == By::Hand || may_grow(volume, devices));
             let Some((lvm, volume)) = volume else {
                 let (device, has) = (device.name, device.size);
                 return Err(ExtendError::DeviceTooSmall { part, device, has, asked }.into());
@@ -118,6 +118,17 @@ impl Pool<'_> {
         }
         Ok(())
     }
+}
+
+/// Whether a volume may grow without a hand of anybody's: one that is the pool's, and one for which a spare disk was given.
+fn may_grow(volume: &Growable, devices: &Devices) -> bool {
+    volume.is_ours() || devices.spare.is_some()
+}
+
+/// What a spare disk would add.
+fn room_on_spare(lvm: &lvm::Lvm, devices: &Devices) -> Result<Bytes, PoolError> {
+    let spare = devices.spare.as_ref().map(|spare| Volumes::find_disk(lvm, spare)).transpose()?.flatten();
+    Ok(spare.filter(|pv| pv.vg.is_none()).map_or(Bytes(0), |pv| Bytes(pv.size.0)))
 }
 
 /// The room under loop files.

@@ -176,8 +176,8 @@ impl Location {
                 Backing::Devices(Devices {
                     data: Some(data),
                     metadata: Some(metadata),
-                    volumes: None,
                     taken: true,
+                    ..Devices::default()
                 })
             }
             RebuildFrom::ThinPool(name) => {

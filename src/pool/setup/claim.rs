@@ -2,16 +2,18 @@
 
 use std::fs::File;
 use std::io::Read;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::beside::{self, Metadata};
 use super::blank::Look;
 use super::{Setup, Wanted, existing};
-use crate::backing::block::BlockDevice;
-use crate::backing::{Backing, Devices, Group, LoopFileError, LoopFiles, Loopback, Member, Part, Volumes};
+use crate::backing::block::{BlockDevice, Identity};
+use crate::backing::{
+    Backing, Devices, Disk, Group, LoopFileError, LoopFiles, Loopback, Member, Part, Volumes,
+};
 use crate::catalog::{Catalog, Policy, PoolFile};
 use crate::pool::lock::{Lock, LockError};
-use crate::pool::{Host, Location, Paths, Pool, PoolError, io_error};
+use crate::pool::{ExtendError, Host, Location, Paths, Pool, PoolError, io_error};
 use crate::units::{Bytes, PoolName};
 
 /// The least metadata that the kernel's documentation speaks of.
@@ -47,7 +49,8 @@ impl Setup {
                 Devices { volumes: Some(volumes), ..Devices::default() }
             }
         };
-        let backing = Backing::Devices(backing);
+        let spare = self.spare.as_ref().map(|spare| self.claim_spare(host, spare, &backing)).transpose()?;
+        let backing = Backing::Devices(Devices { spare: spare.map(Box::new), ..backing });
         let policy = sized(&self.policy, &backing);
         Ok((backing, policy))
     }
@@ -94,6 +97,33 @@ impl Setup {
         Ok(device)
     }
 
+    /// A disk for later. Only LVM can make a device of two, so the data must be on a volume of its.
+    fn claim_spare(&self, host: &Host, path: &Path, devices: &Devices) -> Result<Disk, PoolError> {
+        if let Some(data) = &devices.data
+            && !matches!(&data.identity, Identity::DmUuid(uuid) if uuid.starts_with("LVM-"))
+        {
+            let why = format!(
+                "{} is no volume of LVM's, and nothing else can be made larger by a spare disk; --device in place of --datadev \
+                 makes a volume group of whole disks",
+                data.name.display()
+            );
+            return Err(ExtendError::NoGroup { why }.into());
+        }
+        let spare = host.blocks.look(path)?;
+        let given: &[PathBuf] = match &self.wanted {
+            Wanted::Disks { disks, .. } => disks,
+            _ => &[],
+        };
+        for other in given {
+            if host.blocks.look(other)?.number == spare.number {
+                return Err(PoolError::SameDevice(spare.name));
+            }
+        }
+        // What is to be wiped was settled for the others, and is none of its business.
+        let (disks, _) = Look { wipe: &[], ..self.look(host) }.disks(&[path.to_owned()])?;
+        disks.into_iter().next().ok_or(PoolError::NoIdentity(spare.name))
+    }
+
     fn look<'a>(&'a self, host: &'a Host) -> Look<'a> {
         Look { host, location: &self.location, wipe: &self.wipe }
     }
@@ -106,6 +136,9 @@ impl Setup {
         set_devices(pool, devices.clone())?;
         for path in &self.wipe {
             host.blocks.wipe(&host.blocks.look(path)?)?;
+        }
+        if let Some(spare) = &devices.spare {
+            Volumes::make_disk(&lvm::Lvm::find()?, spare)?;
         }
         let Some(volumes) = &devices.volumes else { return Ok(()) };
         let lvm = lvm::Lvm::find()?;

@@ -21,6 +21,7 @@ impl Setup {
         // What a pool's backing decided, no setting can contradict.
         differences.retain(|difference| !decided_by(&record.backing).contains(&difference.setting));
         differences.extend(self.of_backings(host, &record.backing)?);
+        differences.extend(self.of_spares(host, &record.backing)?);
         differences.retain(|difference| self.asked.contains(&difference.setting));
         // A base can grow, and is grown when all else is found to be as asked for.
         let (is, asked) = (record.policy.base_size, wanted.base_size);
@@ -34,6 +35,22 @@ impl Setup {
             return Err(PoolError::NotSmaller { name: "the base".to_owned(), has: is, asked });
         }
         Err(PoolError::Differs { pool: self.location.name.to_string(), differences })
+    }
+
+    /// Another spare disk than the pool's.
+    fn of_spares(&self, host: &Host, backing: &Backing) -> Result<Option<Difference>, PoolError> {
+        let Some(path) = &self.spare else { return Ok(None) };
+        let is = match backing {
+            Backing::Devices(devices) => devices.spare.as_deref(),
+            Backing::Loop(_) | Backing::ThinPool(_) => None,
+        };
+        if let Some(is) = is
+            && are_same(host, std::slice::from_ref(is), std::slice::from_ref(path))?
+        {
+            return Ok(None);
+        }
+        let is = is.map_or_else(|| "none".to_owned(), |disk| told(&disk.name));
+        Ok(Some(Difference { setting: "spare-datadev", is, asked: told(path) }))
     }
 
     fn of_backings(&self, host: &Host, backing: &Backing) -> Result<Vec<Difference>, PoolError> {

@@ -22,16 +22,18 @@ pub(super) fn claim(
         let meant = matches!(host.dm.find(&behind)?, Some(info) if info.live).then(|| behind.to_string());
         return Err(PoolError::NotAThinPool { name: name.to_owned(), meant });
     };
-    // By what else would it be told from another of its name?
     let uuid = info.uuid.clone().filter(|uuid| !uuid.is_empty());
-    let uuid = uuid.ok_or_else(|| PoolError::ExistingUnmarked(name.to_owned()))?;
-    let is_it = |other: &Backing| matches!(other, Backing::ThinPool(other) if other.uuid == uuid);
+    let is_it =
+        |other: &Backing| matches!(other, Backing::ThinPool(other) if Some(&other.uuid) == uuid.as_ref());
     if let Some(pool) = pool_with(location, is_it)? {
         return Err(PoolError::UsedByPool { device: name.into(), pool });
     }
+    // Before its uuid is missed: whoever has something in it should hear that, and not how to have it taken.
     if let Some(User { whose, maybe_ours }) = user_of(host, &info)? {
         return Err(PoolError::ExistingInUse { pool: name.to_owned(), whose, maybe_ours });
     }
+    // By what else would it be told from another of its name?
+    let uuid = uuid.ok_or_else(|| PoolError::ExistingUnmarked(name.to_owned()))?;
     let policy = Policy {
         block_size: table.block_size,
         data_size: table.length.bytes(),

@@ -31,6 +31,8 @@ pub struct Setup {
     pub location: Location,
     /// What the pool is to lie on.
     pub wanted: Wanted,
+    /// A blank disk for the day on which the volume group with the data is full.
+    pub spare: Option<PathBuf>,
     /// The devices on which signatures and old pools are wiped. What is in use is refused all the same.
     pub wipe: Vec<PathBuf>,
     /// What is decided for the pool's life. The file system in it is what is used where `filesystem` is `None`

@@ -128,6 +128,19 @@ pub enum Problem {
         /// How large it is.
         found: Bytes,
     },
+    /// What the pool lies on is larger than the pool takes.
+    DeviceLarger {
+        /// Whether it is under the data or under the metadata.
+        part: Part,
+        /// The file or the device.
+        path: PathBuf,
+        /// How large it is.
+        has: Bytes,
+        /// How much of it the pool takes.
+        takes: Bytes,
+    },
+    /// A growth was begun and is not known to have come to its end.
+    GrowthUnfinished,
     /// The thin pool that somebody else made is not active.
     ThinPoolMissing {
         /// Its name.
@@ -206,11 +219,13 @@ impl Problem {
             Self::Absent
             | Self::Loopback
             | Self::Overcommitted { .. }
+            | Self::DeviceLarger { .. }
             | Self::NotChecked { after_crash: false, .. } => Severity::Note,
             Self::Inactive
             | Self::DataNearlyFull { .. }
             | Self::MetadataNearlyFull { .. }
             | Self::ThinPoolMissing { .. }
+            | Self::GrowthUnfinished
             | Self::MetadataLeaks
             | Self::IdsScarce { .. }
             | Self::SnapshotsScarce { .. }
@@ -256,6 +271,8 @@ impl Problem {
             Self::LoopFileShort { .. } => "loop_file_short",
             Self::DeviceMissing { .. } => "device_missing",
             Self::DeviceShort { .. } => "device_short",
+            Self::DeviceLarger { .. } => "device_larger",
+            Self::GrowthUnfinished => "growth_unfinished",
             Self::ThinPoolMissing { .. } => "thin_pool_missing",
             Self::MetadataDamaged { .. } => "metadata_damaged",
             Self::MetadataLeaks => "metadata_leaks",
@@ -362,6 +379,18 @@ impl Problem {
                 name.display(),
                 size(found),
                 size(expected),
+            ),
+            Self::DeviceLarger { part, path, has, takes } => format!(
+                "{} has {}, of which the pool takes {} for its {part}. `{}` takes the rest, if that is what it is for.",
+                path.display(),
+                size(has),
+                size(takes),
+                run("extend")
+            ),
+            Self::GrowthUnfinished => format!(
+                "The pool is being made larger, or a process that did so was interrupted. `{}` finishes it, as does the next \
+                 activation.",
+                run("extend")
             ),
             Self::ThinPoolMissing { name } => format!(
                 "The thin pool {name} isn't active, and it is for whoever made it to activate it (an LVM pool: `vgchange \

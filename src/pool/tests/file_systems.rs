@@ -150,4 +150,14 @@ impl FileSystems for PretendedFileSystems {
     fn identify(&self, _: &Path) -> Result<Option<Identified>, FsError> {
         Ok(Some(Identified { kind: FileSystem::Ext4, size: Bytes::mib(16) }))
     }
+
+    fn trim(
+        &self,
+        _: DeviceNumber,
+        _: Bytes,
+        _: &Path,
+        _: &mut dyn FnMut(Bytes),
+    ) -> Result<Option<Bytes>, FsError> {
+        Ok(Some(Bytes(0)))
+    }
 }

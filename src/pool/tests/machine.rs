@@ -170,6 +170,7 @@ impl Machine {
         Setup {
             location: self.location.clone(),
             wanted: self.wanted.clone(),
+            spare: None,
             wipe: Vec::new(),
             policy: Policy {
                 data_size: Bytes::mib(64),

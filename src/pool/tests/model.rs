@@ -191,7 +191,8 @@ proptest! {
                 continue;
             }
             let ended = run_and_die_at(std::mem::replace(&mut die_at, usize::MAX), || run(&machine, step));
-            // The process that died, if it did, is gone; another one looks at what it left.
+            // The process that died, if it did, is gone; another one looks at what it left. One that died at a restart may
+            // have put the pool to rest.
             machine.write_superblock();
             machine.pool().activate(Checking::AsNeeded).expect("active");
             machine.pool().reap().expect("reaped");

@@ -114,6 +114,9 @@ fn a_pool_that_is_too_full_takes_no_new_device_and_says_how_full_it_is() {
     let error = machine.create("four").expect_err("too full");
     assert!(matches!(error, PoolError::TooFull { kind: "data", .. }), "{error}");
     assert!(error.to_string().contains("16 MiB of 64 MiB"), "{error}");
+    for name in ["web", "two", "three"] {
+        assert!(error.to_string().contains(&format!("{name} (16 MiB)")), "{error}");
+    }
 }
 
 #[test]
