@@ -11,6 +11,7 @@ mod at_once;
 mod content;
 mod kills;
 mod log_writes;
+mod model;
 mod power_cuts;
 #[path = "../kernel/support.rs"]
 #[allow(dead_code, reason = "another binary uses the rest")]
