@@ -190,8 +190,10 @@ fn the_file_the_options_and_the_flags_reach_the_pool_that_is_made() {
     assert_eq!(catalog["file_system"], "ext4");
     // A default contradicts nothing; the file alone does.
     bench.ok(["setup"]);
+    let path = file(&bench, "fs = 'xfs'\nmin-free-space = '5%'\n");
+    let path = path.to_str().expect("UTF-8");
     let error = bench.fails(7, ["setup", "--config", path]);
-    assert!(error.contains("base-size is 512 MiB, asked for 768 MiB"), "{error}");
+    assert!(error.contains("fs is ext4, asked for xfs"), "{error}");
     assert!(!error.contains("min-free-space"), "{error}");
     bench.fails(7, SMALL);
 }

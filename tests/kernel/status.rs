@@ -340,7 +340,7 @@ fn a_catalog_that_nobody_can_read_is_told_and_never_taken_for_no_pool() {
     let (code, status) = bench.health();
     assert_eq!((code, &status["problems"][0]["key"]), (5, &"status_unreadable".into()), "{status}");
     for command in [&SMALL[..], &["activate"], &["destroy", "--yes"]] {
-        bench.fails(1, command);
+        bench.fails(7, command);
     }
     assert!(bench.data().exists() && bench.metadata().exists());
 }
