@@ -222,7 +222,11 @@ impl DeviceMapper for Kernel {
     }
 
     fn list(&self) -> Result<Vec<Name>, Error> {
-        // By sysfs: the crate fails as a whole over one name on the host that is not ASCII.
+        // sysfs knows a device only from its first table on (Linux 5.15), and a killed creation leaves one without.
+        if let Ok(devices) = self.dm.asking().list_devices() {
+            return Ok(devices.into_iter().map(|(name, ..)| Name::found(&name.to_string())).collect());
+        }
+        // The crate fails as a whole over one name on the host that is not ASCII.
         let failed = |error: std::io::Error| Error::Interface {
             operation: Operation::List,
             device: "device-mapper".to_owned(),

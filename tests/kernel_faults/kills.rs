@@ -2,10 +2,11 @@
 
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
+use std::process::Command;
 
 use super::content::Contents;
-use super::support::{Bench, SMALL, run, wait_until};
-use super::verbs::{VERBS, Verb, pool, put_away, small};
+use super::support::{Bench, SMALL, ok, run, wait_until};
+use super::verbs::{VERBS, Verb, host, pool, put_away, small};
 
 /// How many places of each verb are tried when nobody asks for more: another one in each run.
 const SAMPLE: usize = 1;
@@ -171,4 +172,14 @@ fn costs(places: &[String]) -> String {
         count("dm ") - count("dm message"),
         count("sync "),
     )
+}
+
+#[test]
+fn a_device_that_was_made_and_never_got_a_table_is_seen_by_who_clears_up() {
+    let _alone = super::alone();
+    let name = format!("bare-{}", std::process::id());
+    ok(Command::new("dmsetup").args(["create", &name, "--notable"]));
+    let listed = host().dm.list().expect("listed");
+    ok(Command::new("dmsetup").args(["remove", "--retry", &name]));
+    assert!(listed.iter().any(|device| device.as_str() == name), "{listed:?}");
 }
