@@ -258,6 +258,13 @@ pub(super) fn segments(file: &File, size: u64) -> io::Result<Option<Vec<Segment>
         segments.push(Segment { offset: data.cast_unsigned(), length: (at - data).cast_unsigned() });
     }
     lseek(file, 0, Whence::SeekSet)?;
+    if size == 0 {
+        return Ok(None);
+    }
+    // GNU tar makes a file as long as its last run reaches, whatever its real size; so a hole at the end needs one, too.
+    if segments.last().is_none_or(|last| last.offset + last.length < size) {
+        segments.push(Segment { offset: size, length: 0 });
+    }
     let whole = matches!(segments[..], [Segment { offset: 0, length }] if length == size);
     Ok((!whole && segments.len() <= MAX_SEGMENTS).then_some(segments))
 }
