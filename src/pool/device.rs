@@ -3,6 +3,8 @@
 //! A device is known by its uuid. The name of its node is the catalog's to say: one that was renamed there by a process that
 //! died before the kernel heard of it is brought in line by whoever works on it next, or wants the name that it still has.
 
+use std::time::{Duration, Instant};
+
 use nix::errno::Errno;
 
 use super::lock::Lock;
@@ -16,6 +18,12 @@ pub(super) const SIZE_STEP: Bytes = Bytes::kib(4);
 
 /// More than ext4 can have (1 EiB) is a slip of the finger.
 pub(super) const LARGEST: Bytes = Bytes::gib(1 << 30);
+
+/// How long a device may be open, by nobody who is seen, before that is taken for more than a look of udev's into it.
+const PROBING: Duration = Duration::from_secs(2);
+
+/// Between two looks.
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// What a device is activated for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,6 +86,22 @@ impl Pool<'_> {
         match self.host.dm.find(&device.node)? {
             Some(info) if info.uuid.as_deref() == Some(uuid.as_str()) => Ok(Some(info)),
             _ => Ok(self.host.dm.find_uuid(&uuid)?),
+        }
+    }
+
+    /// What the kernel knows of a device, if it is active, once nobody merely looks at it any more.
+    pub(super) fn after_probes(&self, device: &Device) -> Result<Option<dm::Info>, PoolError> {
+        let deadline = Instant::now() + PROBING;
+        loop {
+            match self.active_device(device)? {
+                Some(info) if info.open_count > 0 && self.holders(&info).is_probe() => {
+                    if Instant::now() >= deadline {
+                        return Ok(Some(info));
+                    }
+                    std::thread::sleep(PAUSE);
+                }
+                info => return Ok(info),
+            }
         }
     }
 

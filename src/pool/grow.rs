@@ -4,8 +4,6 @@
 //! next who activates the device gives the kernel that size, and who mounts or resizes it grows the file system, until the
 //! note is gone. A device that is longer than its file system is in nobody's way meanwhile.
 
-use std::time::{Duration, Instant};
-
 use super::device::{LARGEST, SIZE_STEP, Use};
 use super::lock::Lock;
 use super::{Holders, Pool, PoolError};
@@ -13,12 +11,6 @@ use crate::catalog::Device;
 use crate::dm::{self, Removal};
 use crate::fs::MountOptions;
 use crate::units::Bytes;
-
-/// How long a device may be open, and mounted nowhere, before that is taken for more than a look of udev's into it.
-const PROBING: Duration = Duration::from_secs(2);
-
-/// Between two looks.
-const PAUSE: Duration = Duration::from_millis(20);
 
 /// What becomes of a device's node after it was grown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,7 +66,7 @@ impl Pool<'_> {
 
     fn grow_file_system(&self, device: &Device, info: &dm::Info) -> Result<Grown, PoolError> {
         let mounted = self.is_mounted(info)?;
-        if !mounted && self.stays_open(device)? {
+        if !mounted && self.after_probes(device)?.is_some_and(|info| info.open_count > 0) {
             return Ok(Grown::DeviceOnly(self.holders(info)));
         }
         // What a mount of somebody's was told of a full pool stays as it is.
@@ -95,17 +87,6 @@ impl Pool<'_> {
             Some(mount) => Err(PoolError::MountedReadOnly { at: mount.at.clone() }),
             None => Ok(!mounts.is_empty()),
         }
-    }
-
-    fn stays_open(&self, device: &Device) -> Result<bool, PoolError> {
-        let deadline = Instant::now() + PROBING;
-        while self.active_device(device)?.is_some_and(|info| info.open_count > 0) {
-            if Instant::now() >= deadline {
-                return Ok(true);
-            }
-            std::thread::sleep(PAUSE);
-        }
-        Ok(false)
     }
 }
 

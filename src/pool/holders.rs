@@ -36,6 +36,14 @@ impl Holders {
             && self.processes.is_empty()
             && self.devices.is_empty()
     }
+
+    /// Whether it can only be one of udev's probes, which are over in a moment, and may be gone before they are seen.
+    pub(super) fn is_probe(&self) -> bool {
+        let of_udev =
+            |user: &User| matches!(&*user.process.command, "(udev-worker)" | "systemd-udevd" | "udevd");
+        let others = Self { processes: Vec::new(), ..self.clone() };
+        others.is_empty() && self.processes.iter().all(of_udev)
+    }
 }
 
 /// A clause for each, joined by semicolons: `mounted at /mnt; process 12 (vim) has a file in it open`.

@@ -151,11 +151,10 @@ impl Draft<'_> {
 
     fn clear(&mut self) -> Result<(), PoolError> {
         self.mount = None;
-        // The lock is what keeps a draft from being reaped, so it goes first.
-        if self.lock.take().is_none() {
-            return Ok(());
+        match self.lock.take() {
+            Some(lock) => self.pool.free(&self.device, lock),
+            None => Ok(()),
         }
-        self.pool.reap_one(&self.device)
     }
 }
 

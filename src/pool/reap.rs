@@ -26,13 +26,12 @@ impl Pool<'_> {
     /// Frees what is in this state. One that can't be freed is no reason to fail: it stays for a later command.
     fn reap_all(&mut self, state: DeviceState) -> Result<(), PoolError> {
         for device in self.catalog.devices_in(state)? {
-            match self.reap_one(&device) {
-                Err(error @ (PoolError::Lock(_) | PoolError::Catalog(_) | PoolError::Mismatch { .. })) => {
-                    return Err(error);
-                }
-                Err(error) => tracing::warn!(device = %device.node, %error, "it can't be freed yet"),
-                Ok(()) => {}
+            // Here nobody waits for a probe: there may be many, and each is looked at by every command.
+            if self.active_device(&device)?.is_some_and(|info| info.open_count > 0) {
+                continue;
             }
+            let freed = self.reap_one(&device);
+            or_later(&device, freed)?;
         }
         Ok(())
     }
@@ -50,7 +49,13 @@ impl Pool<'_> {
         if !current.is_some_and(|now| matches!(now.state, DeviceState::Draft | DeviceState::Deleted)) {
             return Ok(());
         }
-        match self.active_device(device)? {
+        self.free(device, lock)
+    }
+
+    /// Frees a device that nobody needs, and whose lock the caller has had since then: so nobody else takes it for one that
+    /// was left. One in use stays.
+    pub(super) fn free(&mut self, device: &Device, lock: Lock) -> Result<(), PoolError> {
+        match self.after_probes(device)? {
             Some(info) if info.open_count > 0 => return Ok(()),
             _ => self.discard_blocks(device),
         }
@@ -79,5 +84,17 @@ impl Pool<'_> {
             self.catalog.forget_unneeded_layers()?;
         }
         Ok(())
+    }
+}
+
+/// A device that can't be freed now stays for a later command, unless the pool itself can't be changed.
+pub(super) fn or_later(device: &Device, freed: Result<(), PoolError>) -> Result<(), PoolError> {
+    match freed {
+        Err(error @ (PoolError::Lock(_) | PoolError::Catalog(_) | PoolError::Mismatch { .. })) => Err(error),
+        Err(error) => {
+            tracing::warn!(device = %device.node, %error, "it can't be freed yet");
+            Ok(())
+        }
+        Ok(()) => Ok(()),
     }
 }

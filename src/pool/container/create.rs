@@ -61,12 +61,10 @@ impl Pool<'_> {
         let at_work = is_larger
             .then(|| Lock::exclusive(&change.pool.paths.device_lock(device.id), change.pool.patience));
         drop(change);
-        if let Some(lock) = at_work.transpose()? {
-            let grown = self.grow_new(&device);
-            drop(lock);
-            if let Err(cause) = grown {
-                return Err(cause.after_cleaning_up(self.reap_one(&device)));
-            }
+        if let Some(lock) = at_work.transpose()?
+            && let Err(cause) = self.grow_new(&device)
+        {
+            return Err(cause.after_cleaning_up(self.free(&device, lock)));
         }
         Ok(container(&Device { state: DeviceState::Ready, ..device }))
     }

@@ -110,7 +110,7 @@ impl Pool<'_> {
         if !self.unmount_everywhere(&container, Busy::Stays)? {
             return Err(PoolError::NotMounted(name.to_string()));
         }
-        let Some(info) = self.active_device(&container.device)? else { return Ok(None) };
+        let Some(info) = self.after_probes(&container.device)? else { return Ok(None) };
         let held = info.open_count > 0;
         if container.active {
             return Ok(held.then(|| self.holders(&info)));

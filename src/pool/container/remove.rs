@@ -1,6 +1,7 @@
 //! The end of a container.
 
 use super::mount::Busy;
+use crate::pool::reap::or_later;
 use crate::pool::{ContainerName, Holders, Pool, PoolError};
 
 impl Pool<'_> {
@@ -18,7 +19,7 @@ impl Pool<'_> {
         } else {
             self.refuse_if_mounted(&container)?;
         }
-        let open = self.active_device(&container.device)?.filter(|info| info.open_count > 0);
+        let open = self.after_probes(&container.device)?.filter(|info| info.open_count > 0);
         if let Some(info) = open.as_ref().filter(|_| !deferred) {
             return Err(self.in_use(info));
         }
@@ -28,8 +29,14 @@ impl Pool<'_> {
         change.pool.catalog.remove_container(&container)?;
         drop(change);
         self.remove_own_mount_point(&self.paths.mounts().join(name.as_str()))?;
-        drop(lock);
-        // This one, and others that were removed while they were in use and may be free by now.
+        match &holders {
+            None => {
+                let freed = self.free(&container.device, lock);
+                or_later(&container.device, freed)?;
+            }
+            Some(_) => drop(lock),
+        }
+        // Others that were removed while they were in use, and may be free by now.
         self.reap()?;
         let waits = self.catalog.device(container.device.id)?.is_some();
         Ok(holders.filter(|_| waits))
