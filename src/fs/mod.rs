@@ -73,8 +73,8 @@ pub trait FileSystems: Send + Sync {
     /// The mounts of a device in our own namespace, in the order they were made.
     fn mounts(&self, device: DeviceNumber) -> Result<Vec<Mount>, MountTableError>;
 
-    /// Takes away what was to keep mounts of somebody's from other namespaces, where they never came, or are gone.
-    fn lower_shields(&self, whose: &str) -> Result<(), FsError>;
+    /// Takes away what was to keep mounts from other namespaces, where they never came, or are gone: of those whose this is.
+    fn lower_shields(&self, whose: &dyn Fn(&str) -> bool) -> Result<(), FsError>;
 
     /// The mounts of a device in other namespaces.
     fn mounts_elsewhere(&self, device: DeviceNumber) -> Result<Vec<Elsewhere>, MountTableError>;
@@ -176,7 +176,7 @@ impl FileSystems for SystemFileSystems {
         mounts_of(device)
     }
 
-    fn lower_shields(&self, whose: &str) -> Result<(), FsError> {
+    fn lower_shields(&self, whose: &dyn Fn(&str) -> bool) -> Result<(), FsError> {
         shield::lower_all(whose)
     }
 

@@ -51,21 +51,25 @@ fn put(at: &Path, whose: &str) -> Result<(), RustixErrno> {
 
 /// Whether a mount is a shield of somebody's.
 pub(super) fn is_one(mount: &Mount, whose: &str) -> bool {
-    mount.source == whose && mount.read_only
+    is_any(mount, |source| source == whose)
+}
+
+fn is_any(mount: &Mount, whose: impl Fn(&str) -> bool) -> bool {
+    mount.read_only && whose(&mount.source)
 }
 
 /// Takes the shield at a directory away, if there is one and nothing lies on it.
 pub(super) fn lower(at: &Path, whose: &str) -> Result<(), FsError> {
-    lower_those(whose, |shield| shield.at == at)
+    lower_those(|mount| is_one(mount, whose) && mount.at == at)
 }
 
-/// Takes every shield of somebody's away that nothing lies on: a mount that was killed leaves one.
-pub(super) fn lower_all(whose: &str) -> Result<(), FsError> {
-    lower_those(whose, |_| true)
+/// Takes every shield away that is of those and that nothing lies on: a mount that was killed leaves one.
+pub(super) fn lower_all(whose: &dyn Fn(&str) -> bool) -> Result<(), FsError> {
+    lower_those(|mount| is_any(mount, whose))
 }
 
-fn lower_those(whose: &str, which: impl Fn(&Mount) -> bool) -> Result<(), FsError> {
-    for shield in all_mounts()?.into_iter().rev().filter(|mount| is_one(mount, whose) && which(mount)) {
+fn lower_those(which: impl Fn(&Mount) -> bool) -> Result<(), FsError> {
+    for shield in all_mounts()?.into_iter().rev().filter(|mount| which(mount)) {
         if is_on_top(&shield)? {
             unmount_top(&shield.at)?;
         }

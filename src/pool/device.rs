@@ -58,14 +58,18 @@ impl Pool<'_> {
         self.free_node(&device.node)?;
         let (uuid, table) = (self.uuid_of(device.id), self.table_of(device)?);
         let new = NewDevice { name: &device.node, uuid: &uuid, table: &table, access, visibility };
-        match self.host.dm.create(&new) {
-            // The kernel makes no device in a pool that is suspended, which one is for a moment while it grows
-            // (`thin_ctr`). Nobody suspends it as long as we hold the lock.
+        self.while_pool_is_live(|| self.host.dm.create(&new))
+    }
+
+    /// Loads a thin device's table. The kernel takes none while the pool is suspended, which it is for a moment while it
+    /// grows (`thin_ctr`), and says EINVAL. Nobody suspends it as long as we hold the lock.
+    fn while_pool_is_live<T>(&self, load: impl Fn() -> Result<T, dm::Error>) -> Result<T, PoolError> {
+        match load() {
             Err(error) if error.errno() == Some(Errno::EINVAL) => {
                 let _change = Lock::exclusive(&self.paths.change_lock(), self.patience)?;
-                Ok(self.host.dm.create(&new)?)
+                Ok(load()?)
             }
-            created => Ok(created?),
+            loaded => Ok(loaded?),
         }
     }
 
@@ -147,7 +151,8 @@ impl Pool<'_> {
         }
         match self.host.dm.table(&info.name)? {
             Some(table) if table.length() < device.size.sectors() => {
-                Ok(self.host.dm.reload(&info.name, &self.table_of(device)?, visibility)?)
+                let table = self.table_of(device)?;
+                self.while_pool_is_live(|| self.host.dm.reload(&info.name, &table, visibility))
             }
             _ => Ok(()),
         }

@@ -44,6 +44,7 @@ fn an_exported_image_is_the_same_to_umoci_and_comes_back_the_same() {
         bench.ok(importing("app", &layout.path));
         let (archive, theirs) = exported(&bench, "app", "latest", &["--compression", "none"]);
         tree::assert_same(&theirs, &original, "what umoci made of the export");
+        assert_skopeo_copies(&archive, &bench.beside("copied"));
         bench.ok(importing("again", &archive));
         assert_looks_like(&bench, "again", &original, "the export, imported");
         // Its digests are those of the export from now on.
@@ -65,6 +66,13 @@ fn an_exported_image_is_the_same_to_umoci_and_comes_back_the_same() {
         }
         assert_pool_and_catalog_agree(&bench);
     }
+}
+
+/// skopeo reads every blob of an archive, and compares it with its digest.
+fn assert_skopeo_copies(archive: &Path, to: &Path) {
+    let from = format!("oci-archive:{}", archive.display());
+    ok(Command::new("skopeo").args(["--insecure-policy", "copy", &from, &format!("dir:{}", to.display())]));
+    assert!(to.join("manifest.json").exists());
 }
 
 /// Does to a container what people do, and some more: files are gone, are renamed over others, become other types.

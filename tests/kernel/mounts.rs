@@ -203,3 +203,31 @@ fn a_removal_by_force_names_who_still_has_it_and_frees_its_blocks_after_him() {
     assert!(bench.list("container").is_empty());
     assert_pool_and_catalog_agree(&bench);
 }
+
+/// The number of a step of a command's, by its name; the command is carried out.
+fn place_of(bench: &Bench, step: &str, arguments: &[&str]) -> usize {
+    let names = bench.beside("steps");
+    let ran = bench.command(arguments).env("THINPOOL_STEPS", &names).output().unwrap();
+    assert!(ran.status.success(), "{ran:?}");
+    let names = fs::read_to_string(names).unwrap();
+    1 + names.lines().position(|name| name.starts_with(step)).unwrap_or_else(|| panic!("{step}: {names}"))
+}
+
+#[test]
+fn what_a_killed_mount_left_does_not_keep_the_pool_from_being_destroyed() {
+    let bench = with_container("ext4");
+    bench.ok(["container", "create", "image", "--name", "two"]);
+    let place = place_of(&bench, "after shield", &["container", "mount", "one"]);
+    bench.ok(["container", "unmount", "one"]);
+    let killed = bench
+        .command(["container", "mount", "two"])
+        .env("THINPOOL_KILL_AT", place.to_string())
+        .output()
+        .unwrap();
+    assert!(!killed.status.success(), "{killed:?}");
+    let at = bench.state().join("mnt/two");
+    let left = |mounts: String| mounts.lines().any(|line| line.split(' ').nth(4) == at.to_str());
+    assert!(left(fs::read_to_string("/proc/self/mountinfo").unwrap()), "the test is in vain");
+    bench.ok(["destroy", "--yes"]);
+    assert!(!left(fs::read_to_string("/proc/self/mountinfo").unwrap()) && !bench.state().exists());
+}

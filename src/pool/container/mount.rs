@@ -91,7 +91,7 @@ impl Pool<'_> {
             None => options,
         };
         let whose = self.uuid_of(container.device.id);
-        self.host.fs.lower_shields(whose.as_str())?;
+        self.host.fs.lower_shields(&|other| other == whose.as_str())?;
         let at = asked.map_or_else(|| self.own_mount_point(&container.name), Ok)?;
         self.host.fs.mount(&NewMount {
             kind: self.record.policy.filesystem,
@@ -127,7 +127,7 @@ impl Pool<'_> {
         let whose = self.uuid_of(container.device.id);
         let whose = whose.as_str();
         let Some(info) = self.active_device(&container.device)? else {
-            self.host.fs.lower_shields(whose)?;
+            self.host.fs.lower_shields(&|other| other == whose)?;
             return Ok(false);
         };
         let mut at = BTreeSet::from([self.paths.mounts().join(&container.name)]);
@@ -137,7 +137,7 @@ impl Pool<'_> {
             found = true;
             at.insert(gone);
         }
-        self.host.fs.lower_shields(whose)?;
+        self.host.fs.lower_shields(&|other| other == whose)?;
         found = found || !self.host.fs.mounts_elsewhere(info.device)?.is_empty();
         let left = self.host.fs.unmount_elsewhere(info.device, whose)?;
         // To remove a directory takes away, lazily, what other namespaces have mounted there (detach_mounts in fs/namespace.c):

@@ -106,7 +106,7 @@ impl FileSystems for PretendedFileSystems {
         Ok(mounts.iter().filter(|mount| mount.device == device).cloned().collect())
     }
 
-    fn lower_shields(&self, _: &str) -> Result<(), FsError> {
+    fn lower_shields(&self, _: &dyn Fn(&str) -> bool) -> Result<(), FsError> {
         Ok(())
     }
 
