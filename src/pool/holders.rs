@@ -31,18 +31,19 @@ impl Holders {
     /// Whether nobody was found. The kernel itself may hold a device, and so may a namespace without a process.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.mounts.is_empty()
-            && self.namespaces.is_empty()
-            && self.processes.is_empty()
-            && self.devices.is_empty()
+        self.is_nothing_but_processes() && self.processes.is_empty()
     }
 
-    /// Whether it can only be one of udev's probes, which are over in a moment, and may be gone before they are seen.
+    /// Whether it can only be one of udev's probes, which are over in a moment, and may be gone before they are seen. udev
+    /// probes in its workers (`blkid` is built in); they had udevd's own name before systemd gave them one.
     pub(super) fn is_probe(&self) -> bool {
         let of_udev =
             |user: &User| matches!(&*user.process.command, "(udev-worker)" | "systemd-udevd" | "udevd");
-        let others = Self { processes: Vec::new(), ..self.clone() };
-        others.is_empty() && self.processes.iter().all(of_udev)
+        self.is_nothing_but_processes() && self.processes.iter().all(of_udev)
+    }
+
+    fn is_nothing_but_processes(&self) -> bool {
+        self.mounts.is_empty() && self.namespaces.is_empty() && self.devices.is_empty()
     }
 }
 

@@ -52,8 +52,8 @@ impl Pool<'_> {
         self.free(device, lock)
     }
 
-    /// Frees a device that nobody needs, and whose lock the caller has had since then: so nobody else takes it for one that
-    /// was left. One in use stays.
+    /// Frees a device that nobody needs any more, unless it is in use. `lock` is the device's. Whoever gives the device up
+    /// holds it from before that until here: while it is free, others take the device for one that a dead process left.
     pub(super) fn free(&mut self, device: &Device, lock: Lock) -> Result<(), PoolError> {
         match self.after_probes(device)? {
             Some(info) if info.open_count > 0 => return Ok(()),

@@ -29,12 +29,11 @@ impl Pool<'_> {
         change.pool.catalog.remove_container(&container)?;
         drop(change);
         self.remove_own_mount_point(&self.paths.mounts().join(name.as_str()))?;
-        match &holders {
-            None => {
-                let freed = self.free(&container.device, lock);
-                or_later(&container.device, freed)?;
-            }
-            Some(_) => drop(lock),
+        if holders.is_none() {
+            let freed = self.free(&container.device, lock);
+            or_later(&container.device, freed)?;
+        } else {
+            drop(lock);
         }
         // Others that were removed while they were in use, and may be free by now.
         self.reap()?;

@@ -1,10 +1,13 @@
 //! Renaming, resizing, growing the base, removing by force: killed anywhere, and in each other's way.
 
+use std::collections::BTreeSet;
+
 use super::kills::{killed_everywhere, next_command};
 use super::machine::Machine;
-use crate::catalog::Device;
+use crate::catalog::{Device, DeviceState};
 use crate::dm::{DeviceMapper, Name, Table};
-use crate::pool::{ContainerName, Grown, MountRequest, NewSize, PoolError};
+use crate::fs::{Process, Use, User};
+use crate::pool::{ContainerName, DraftStore, Grown, Holders, MountRequest, NewSize, PoolError};
 use crate::units::Bytes;
 
 fn name(name: &str) -> ContainerName {
@@ -158,6 +161,40 @@ fn a_device_that_somebody_has_open_is_made_larger_and_not_mounted_under_him() {
     machine.twin.close(&web.node).expect("it was open");
     mount(&machine, "web").expect("mounted");
     assert_eq!(machine.fs.grown_to(web.id), Some(Bytes::mib(32)));
+}
+
+#[test]
+fn a_look_of_udevs_puts_no_end_off() {
+    let machine = with_active();
+    let web = device(&machine, "web");
+    machine.fs.probe(&web.node);
+    let holders = machine.pool().remove_container(&name("web"), false).expect("removed");
+    assert!(holders.is_none() && !machine.fs.is_probing(), "{holders:?}");
+    assert_eq!(machine.pool().catalog.device(web.id).expect("read"), None, "its blocks are not freed");
+
+    let store = DraftStore::open(&machine.host, &machine.location).expect("opened");
+    let draft = store.draft(None).expect("made");
+    let made = |machine: &Machine| machine.pool().catalog.devices_in(DeviceState::Draft).expect("listed");
+    machine.fs.probe(&made(&machine)[0].node);
+    draft.discard().expect("discarded");
+    assert!(made(&machine).is_empty() && !machine.fs.is_probing(), "a layer was left");
+}
+
+#[test]
+fn who_uses_a_device_is_no_probe() {
+    let user = |command: &str| User {
+        process: Process { pid: 7, command: command.to_owned() },
+        uses: BTreeSet::from([Use::Device]),
+    };
+    let of = |commands: &[&str]| Holders {
+        processes: commands.iter().map(|command| user(command)).collect(),
+        ..Holders::default()
+    };
+    assert!(of(&[]).is_probe() && of(&["(udev-worker)", "systemd-udevd"]).is_probe());
+    assert!(!of(&["(udev-worker)", "qemu-system-x86"]).is_probe());
+    let mounted = Holders { mounts: vec!["/mnt".into()], ..of(&["(udev-worker)"]) };
+    let held = Holders { devices: vec!["md0".to_owned()], ..of(&[]) };
+    assert!(!mounted.is_probe() && !held.is_probe());
 }
 
 #[test]

@@ -1,16 +1,16 @@
 //! File systems that hold nothing, but know where they are mounted, and how large they are.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 
 use nix::errno::Errno;
 
-use crate::dm::{DeviceMapper, DeviceNumber, Info, Table, Twin};
+use crate::dm::{DeviceMapper, DeviceNumber, Info, Name, Table, Twin};
 use crate::fs::{
     Detached, Elsewhere, FileSystem, FileSystems, FsError, Identified, Mount, MountOptions, MountTableError,
-    NewMount, User,
+    NewMount, Process, Use, User,
 };
 use crate::units::{Bytes, DeviceId};
 
@@ -21,6 +21,8 @@ pub(super) struct PretendedFileSystems {
     /// Where the detached ones are pretended.
     detached: PathBuf,
     made: AtomicU32,
+    /// Devices that udev has open, each until somebody looks who has.
+    probed: Mutex<Vec<Name>>,
     /// By the device's id, what it was last grown to.
     grown: Mutex<HashMap<DeviceId, Bytes>>,
 }
@@ -28,7 +30,25 @@ pub(super) struct PretendedFileSystems {
 impl PretendedFileSystems {
     pub(super) fn new(twin: Arc<Twin>, directory: &Path) -> Self {
         let detached = directory.join("mounts");
-        Self { twin, detached, made: AtomicU32::default(), mounts: Mutex::default(), grown: Mutex::default() }
+        Self {
+            twin,
+            detached,
+            made: AtomicU32::default(),
+            mounts: Mutex::default(),
+            probed: Mutex::default(),
+            grown: Mutex::default(),
+        }
+    }
+
+    /// Has udev look into a device: it is open, and closed again after it was seen.
+    pub(super) fn probe(&self, device: &Name) {
+        self.twin.open(device).expect("there");
+        self.probed.lock().expect("no panic").push(device.clone());
+    }
+
+    /// Whether a probe has been seen by nobody yet.
+    pub(super) fn is_probing(&self) -> bool {
+        !self.probed.lock().expect("no panic").is_empty()
     }
 
     /// What a file system was last grown to.
@@ -118,8 +138,18 @@ impl FileSystems for PretendedFileSystems {
         Ok(Vec::new())
     }
 
-    fn users(&self, _: DeviceNumber) -> Vec<User> {
-        Vec::new()
+    fn users(&self, device: DeviceNumber) -> Vec<User> {
+        let mut probed = self.probed.lock().expect("no panic");
+        let ours =
+            |name: &mut Name| self.twin.find(name).expect("alive").is_some_and(|info| info.device == device);
+        probed
+            .extract_if(.., ours)
+            .map(|name| {
+                self.twin.close(&name).expect("it was open");
+                let process = Process { pid: 1, command: "(udev-worker)".to_owned() };
+                User { process, uses: BTreeSet::from([Use::Device]) }
+            })
+            .collect()
     }
 
     fn mount_detached(&self, _: FileSystem, _: &Path, _: &MountOptions) -> Result<Detached, FsError> {
