@@ -73,7 +73,8 @@ pub trait FileSystems: Send + Sync {
     /// The mounts of a device in our own namespace, in the order they were made.
     fn mounts(&self, device: DeviceNumber) -> Result<Vec<Mount>, MountTableError>;
 
-    /// Takes away what was to keep mounts from other namespaces, where they never came, or are gone: of those whose this is.
+    /// Takes away what was to keep mounts from other namespaces, where they never came, or are gone: for everybody of whom
+    /// `whose` says so.
     fn lower_shields(&self, whose: &dyn Fn(&str) -> bool) -> Result<(), FsError>;
 
     /// The mounts of a device in other namespaces.

@@ -51,10 +51,10 @@ fn put(at: &Path, whose: &str) -> Result<(), RustixErrno> {
 
 /// Whether a mount is a shield of somebody's.
 pub(super) fn is_one(mount: &Mount, whose: &str) -> bool {
-    is_any(mount, |source| source == whose)
+    is_of(mount, &|source| source == whose)
 }
 
-fn is_any(mount: &Mount, whose: impl Fn(&str) -> bool) -> bool {
+fn is_of(mount: &Mount, whose: &dyn Fn(&str) -> bool) -> bool {
     mount.read_only && whose(&mount.source)
 }
 
@@ -63,9 +63,9 @@ pub(super) fn lower(at: &Path, whose: &str) -> Result<(), FsError> {
     lower_those(|mount| is_one(mount, whose) && mount.at == at)
 }
 
-/// Takes every shield away that is of those and that nothing lies on: a mount that was killed leaves one.
+/// Takes every shield away that nothing lies on, of everybody for whom `whose` says so: a mount that was killed leaves one.
 pub(super) fn lower_all(whose: &dyn Fn(&str) -> bool) -> Result<(), FsError> {
-    lower_those(|mount| is_any(mount, whose))
+    lower_those(|mount| is_of(mount, whose))
 }
 
 fn lower_those(which: impl Fn(&Mount) -> bool) -> Result<(), FsError> {

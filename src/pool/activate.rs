@@ -240,7 +240,7 @@ impl Pool<'_> {
         for info in self.nodes()? {
             self.host.dm.remove(&info.name, removal)?;
         }
-        // A mount that was killed half-way left an empty one, which would hold its directory.
+        // One that a killed mount left would keep its directory from being removed.
         let prefix = Uuid::prefix_of(&self.record.uuid);
         self.host.fs.lower_shields(&|whose| whose.starts_with(&prefix))?;
         if self.is_ours_to_load() && self.active()?.is_some() {
