@@ -53,6 +53,9 @@ struct Model {
     containers: BTreeMap<&'static str, (&'static str, u64)>,
 }
 
+/// Images, and containers with their images and sizes in MiB.
+type Observed = (BTreeSet<String>, BTreeMap<String, (String, u64)>);
+
 impl Model {
     /// Another name of the same image: one with the same layers.
     fn other_name(&self, name: &str) -> Option<&'static str> {
@@ -85,10 +88,12 @@ impl Model {
     }
 
     /// As it would be observed.
-    fn owned(&self) -> (BTreeSet<String>, BTreeMap<String, u64>) {
+    fn owned(&self) -> Observed {
         let images = self.images.keys().map(|name| (*name).to_owned()).collect();
-        let sizes = self.containers.iter().map(|(name, (_, size))| ((*name).to_owned(), *size)).collect();
-        (images, sizes)
+        let containers = self.containers.iter();
+        let containers =
+            containers.map(|(name, (of, size))| ((*name).to_owned(), ((*of).to_owned(), *size))).collect();
+        (images, containers)
     }
 
     fn apply(&mut self, step: &Step) {
@@ -155,20 +160,20 @@ fn run(machine: &Machine, step: &Step) -> Result<(), PoolError> {
     }
 }
 
-/// What is there: images, and containers with their sizes in MiB, of which the file system must have all.
-fn observed(machine: &Machine) -> (BTreeSet<String>, BTreeMap<String, u64>) {
+/// What is there. Of each container's size the file system must have all.
+fn observed(machine: &Machine) -> Observed {
     let pool = machine.pool();
     let images = pool.images().expect("listed").into_iter().map(|status| status.image.name).collect();
     let containers = pool.containers().expect("listed").into_iter().map(|status| status.container);
-    let sizes = containers.map(|container| {
+    let containers = containers.map(|container| {
         let Device { id, size, growing, .. } = container.device;
         assert!(!growing, "{} is still to grow", container.name);
         if size > Bytes::mib(BASE) {
             assert_eq!(machine.fs.grown_to(id), Some(size), "{}", container.name);
         }
-        (container.name, size.0 >> 20)
+        (container.name, (container.image, size.0 >> 20))
     });
-    (images, sizes.collect())
+    (images, containers.collect())
 }
 
 /// How many sequences: what `PROPTEST_CASES` says, or what a run of all tests can afford.
@@ -198,10 +203,10 @@ proptest! {
             machine.pool().reap().expect("reaped");
             machine.assert_in_order(&format!("{step:?} {ended:?}"));
             let Ok((result, _)) = ended else {
-                // Not acknowledged: all of it or nothing, and nothing else.
+                // Not acknowledged: all of it or nothing, and nothing else. What would have been refused is nothing.
                 let mut with = model.clone();
                 with.apply(step);
-                if observed(&machine) == with.owned() {
+                if model.allows(step) && observed(&machine) == with.owned() {
                     model = with;
                 }
                 prop_assert_eq!(observed(&machine), model.owned());
