@@ -16,7 +16,7 @@ use crate::image::{
     AddError, ChangeError, CommitError, ConfigError as ImageConfigError, ExportError, ImportError,
 };
 use crate::pool::{ExtendError, LabelRefused, NameRefused, PoolError};
-use crate::report::ListError;
+use crate::report::{ListError, TextfileError};
 use crate::units::SizeError;
 
 /// An error of a command.
@@ -61,6 +61,9 @@ pub enum CliError {
     /// Of what makes the pool active at boot.
     #[error("what happens to the pool at boot could not be changed: {0}")]
     Boot(#[from] BootError),
+    /// Of the file with the metrics.
+    #[error(transparent)]
+    Textfile(#[from] TextfileError),
     /// Of JSON.
     #[error("this can't be told as JSON: {0}")]
     Json(#[from] serde_json::Error),
@@ -87,6 +90,7 @@ impl CliError {
             | Self::Size(_)
             | Self::Change(_)
             | Self::Label(_)
+            | Self::Textfile(TextfileError::Name(_))
             | Self::List(_) => exit::USAGE,
             Self::Pool(error)
             | Self::Commit(CommitError::Pool(error))
@@ -103,6 +107,7 @@ impl CliError {
             | Self::Image(_)
             | Self::Dm(_)
             | Self::Boot(_)
+            | Self::Textfile(_)
             | Self::Json(_)
             | Self::Output(_) => exit::FAILED,
         }

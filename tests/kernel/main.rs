@@ -20,6 +20,7 @@ mod images;
 mod layers;
 mod lifecycle;
 mod lists;
+mod metrics;
 mod mounts;
 mod settings;
 mod status;
