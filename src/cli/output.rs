@@ -4,7 +4,8 @@ use std::io::{self, IsTerminal, Write};
 
 use clap::Args;
 use serde::Serialize;
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::prelude::*;
 
 use super::CliError;
 use crate::config::LogLevel;
@@ -59,14 +60,14 @@ pub(super) fn confirm(what: &str) -> Result<(), CliError> {
 
 /// Sends logs to standard error. THINPOOL_LOG beats the setting, for a look at one command.
 pub(super) fn start_log(level: LogLevel) {
-    let filter = EnvFilter::try_from_env("THINPOOL_LOG").unwrap_or_else(|_| EnvFilter::new(level.as_str()));
-    let started = tracing_subscriber::fmt()
-        .with_env_filter(filter)
+    let wanted = std::env::var("THINPOOL_LOG").ok().and_then(|text| text.parse::<Targets>().ok());
+    let filter = wanted.or_else(|| level.as_str().parse().ok()).unwrap_or_default();
+    let lines = tracing_subscriber::fmt::layer()
         .with_writer(io::stderr)
         .with_ansi(io::stderr().is_terminal())
         .without_time()
-        .with_target(false)
-        .try_init();
+        .with_target(false);
+    let started = tracing_subscriber::registry().with(lines.with_filter(filter)).try_init();
     // Only a second call could fail.
     debug_assert!(started.is_ok());
 }
