@@ -43,11 +43,16 @@ const STEPS: &[Step] = &[
     step("image remove second", &["small"], &["kept"], Some("one")),
     step("container create small --name web", &["small"], &["kept", "web"], Some("one")),
     step("write two", &["small"], &["kept", "web"], Some("two")),
-    step("container activate web", &["small"], &["kept", "web"], Some("two")),
-    step("container deactivate web", &["small"], &["kept", "web"], Some("two")),
-    step("deactivate", &["small"], &["kept", "web"], Some("two")),
-    step("activate", &["small"], &["kept", "web"], Some("two")),
-    step("container remove web", &["small"], &["kept"], Some("two")),
+    step("container rename web ui", &["small"], &["kept", "ui"], Some("two")),
+    step("container activate ui", &["small"], &["kept", "ui"], Some("two")),
+    step("container resize ui 96M", &["small"], &["kept", "ui"], Some("two")),
+    step("container deactivate ui", &["small"], &["kept", "ui"], Some("two")),
+    step("container resize kept 96M", &["small"], &["kept", "ui"], Some("two")),
+    step("container commit kept third", &["small", "third"], &["kept", "ui"], Some("two")),
+    step("setup --base-size 96M", &["small", "third"], &["kept", "ui"], Some("two")),
+    step("deactivate", &["small", "third"], &["kept", "ui"], Some("two")),
+    step("activate", &["small", "third"], &["kept", "ui"], Some("two")),
+    step("container remove ui", &["small", "third"], &["kept"], Some("two")),
 ];
 
 #[test]
@@ -105,7 +110,7 @@ fn take(bench: &Bench, step: &Step) {
         })
         .collect();
     match words[0].as_str() {
-        "setup" => drop(bench.ok(SETUP.map(small))),
+        "setup" if words.len() == 1 => drop(bench.ok(SETUP.map(small))),
         "write" => write(bench, &words[1]),
         _ => drop(bench.ok(words)),
     }

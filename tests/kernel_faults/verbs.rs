@@ -26,6 +26,7 @@ pub struct Verb {
 pub const VERBS: &[Verb] = &[
     verb("setup", destroy, |_| words(&SMALL.map(small)), &[0]),
     verb("destroy", there, |_| words(&["destroy", "--yes"]), &[0, 4]),
+    verb("setup --base-size", anew, |_| words(&["setup", "--base-size", "96M"]), &[0]),
     verb("activate", at_rest, |_| words(&["activate"]), &[0]),
     verb("deactivate", active_pool, |_| words(&["deactivate"]), &[0]),
     verb("extend", active_pool, |_| words(&["extend", "--data", "+1M"]), &[0]),
@@ -125,6 +126,12 @@ fn destroy(bench: &Bench) {
 
 fn there(bench: &Bench) {
     bench.ok(SMALL.map(small));
+}
+
+/// A base that has grown doesn't shrink.
+fn anew(bench: &Bench) {
+    destroy(bench);
+    there(bench);
 }
 
 fn at_rest(bench: &Bench) {
