@@ -4,9 +4,9 @@ use std::io::{self, IsTerminal, Write};
 
 use clap::Args;
 use serde::Serialize;
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::{EnvFilter, fmt};
 
-use super::CliError;
+use super::{CliError, journal};
 use crate::config::LogLevel;
 
 /// How a listing is printed.
@@ -60,12 +60,13 @@ pub(super) fn confirm(what: &str) -> Result<(), CliError> {
 /// Sends logs to standard error. THINPOOL_LOG beats the setting, for a look at one command.
 pub(super) fn start_log(level: LogLevel) {
     let filter = EnvFilter::try_from_env("THINPOOL_LOG").unwrap_or_else(|_| EnvFilter::new(level.as_str()));
+    let to_journal = journal::is_stderr();
+    let format = fmt::format().without_time().with_target(false).with_level(!to_journal);
     let started = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(io::stderr)
         .with_ansi(io::stderr().is_terminal())
-        .without_time()
-        .with_target(false)
+        .event_format(journal::Prioritised { format, to_journal })
         .try_init();
     // Only a second call could fail.
     debug_assert!(started.is_ok());
