@@ -181,7 +181,8 @@ impl<'h> Monitor<'h> {
     fn tend(&mut self, usage: &PoolUsage, now: Instant) -> Result<Option<Duration>, PoolError> {
         let seen = Seen { usage, pace: self.pace(usage.data.used, now) };
         // What failed, or what was done about it, may have been an event in itself.
-        if let Some(rest) = self.rest_until.and_then(|until| until.checked_duration_since(now)) {
+        let rest = self.rest_until.map(|until| until.saturating_duration_since(now));
+        if let Some(rest) = rest.filter(|rest| !rest.is_zero()) {
             return Ok(Some(rest));
         }
         self.rest_until = None;

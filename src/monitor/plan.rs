@@ -245,7 +245,7 @@ mod tests {
         assert!(matches!(metadata(1, 1024), Due::Growth(_)), "all of it is below the kernel's mark of 1024 blocks");
         // A terabyte of data more takes a thousand blocks of metadata to be counted.
         let data = 16 * 1024 * 1024 * 5;
-        let plan = plan(&usage((data, data), (2_000, 4_000)), Bytes(0), None);
+        let plan = plan(&usage((data, data), (2_430, 3_500)), Bytes(0), None);
         assert!(plan.metadata.by().is_some() && plan.data.by().is_some(), "{plan:?}");
         let most = MOST_METADATA.0 / MetaBlocks::SIZE.0;
         assert_eq!(metadata(most, most), Due::Nothing, "the kernel can use no more");
@@ -285,8 +285,8 @@ mod tests {
     proptest! {
         #[test]
         fn no_plan_takes_more_than_there_is_and_none_is_for_nothing(
-            used in 0..=1 << 40_u64,
-            more in 0..=1 << 40_u64,
+            used in 0..=(1_u64 << 40),
+            more in 0..=(1_u64 << 40),
             metadata in (0..=5_000_000_u64, 0..=5_000_000_u64),
             threshold in 1..=100_u8,
             percent in 0..=100_u8,
