@@ -67,7 +67,10 @@ fn activate_one(host: &Host, location: &Location, checking: Checking) -> Result<
     let code = worse(code, activate_containers(&mut pool)?);
     // The pool is there all the same.
     if let Err(error) = boot::watch(&location.name, &location.root) {
-        output::note(&format!("warning: the monitor of the pool '{}' could not be started: {error}", location.name));
+        output::note(&format!(
+            "warning: the monitor of the pool '{}' could not be started: {error}",
+            location.name
+        ));
     }
     Ok(code)
 }

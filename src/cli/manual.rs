@@ -106,7 +106,10 @@ const EXAMPLES: &[(&str, &[Example])] = &[
     (
         "monitor",
         &[
-            example("systemctl status thinpool-monitor@thinpool", "Whether a pool is watched over, and what was done about it."),
+            example(
+                "systemctl status thinpool-monitor@thinpool",
+                "Whether a pool is watched over, and what was done about it.",
+            ),
             example("thinpool monitor --pool ci", "The same in the foreground; Ctrl-C ends it."),
         ],
     ),

@@ -2,10 +2,10 @@
 
 use std::os::fd::{AsFd, BorrowedFd};
 
+use super::Operation;
 use super::error::Error;
 use super::ioctl::Ioctls;
 use super::kernel::{control_errno, told};
-use super::Operation;
 
 /// A control node of its own, which becomes readable when anything happens to any device-mapper device of the host: the
 /// kernel counts the events of all of them together (`dm_global_event_nr` in dm-ioctl.c), and several that come one

@@ -66,7 +66,11 @@ impl fmt::Display for Told<'_> {
             ),
             Event::RoomAgain => f.write_str("it can grow again"),
             Event::Failed { why } => {
-                write!(f, "it could not be made larger, which is tried again in {} s: {why}", super::RETRY.as_secs())
+                write!(
+                    f,
+                    "it could not be made larger, which is tried again in {} s: {why}",
+                    super::RETRY.as_secs()
+                )
             }
             Event::Trouble(problem) => f.write_str(&problem.sentence(self.pool)),
             Event::Over(problem) => write!(f, "it is no longer {}", problem.key().replace('_', " ")),

@@ -125,8 +125,7 @@ impl<'h> Monitor<'h> {
         if pulse.feel(&*host.dm)?.is_none() {
             return Err(PoolError::NotActive(location.name.to_string()));
         }
-        let (rules, is_ours) =
-            (Rules::of(&record.policy), !matches!(record.backing, Backing::ThinPool(_)));
+        let (rules, is_ours) = (Rules::of(&record.policy), !matches!(record.backing, Backing::ThinPool(_)));
         tracing::info!(
             pool = %location.name, threshold = %rules.threshold, percent = %rules.percent,
             "watching{}", if is_ours && rules.are_on() { "" } else { "; it doesn't grow by itself" }

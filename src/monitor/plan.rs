@@ -242,7 +242,10 @@ mod tests {
         let metadata = |used, total| plan(&usage((0, TOTAL), (used, total)), Bytes(0), None).metadata;
         assert_eq!(metadata(6_999, 10_000), Due::Nothing);
         assert_eq!(metadata(7_000, 10_000), Due::Growth(Bytes(8000 * 1024)));
-        assert!(matches!(metadata(1, 1024), Due::Growth(_)), "all of it is below the kernel's mark of 1024 blocks");
+        assert!(
+            matches!(metadata(1, 1024), Due::Growth(_)),
+            "all of it is below the kernel's mark of 1024 blocks"
+        );
         // A terabyte of data more takes a thousand blocks of metadata to be counted.
         let data = 16 * 1024 * 1024 * 5;
         let plan = plan(&usage((data, data), (2_430, 3_500)), Bytes(0), None);

@@ -29,7 +29,8 @@ impl Systemd {
         // The variables are inherited by whatever a service starts; the watchdog's is for one process.
         let is_for_us = number("WATCHDOG_PID").is_none_or(|pid| pid == u64::from(std::process::id()));
         // Twice as often as it would take it for dead.
-        let interval = number("WATCHDOG_USEC").filter(|_| is_for_us).map(|usec| Duration::from_micros(usec / 2));
+        let interval =
+            number("WATCHDOG_USEC").filter(|_| is_for_us).map(|usec| Duration::from_micros(usec / 2));
         Self { interval: interval.filter(|_| to.is_some()), to, last: None }
     }
 

@@ -20,6 +20,7 @@ mod images;
 mod layers;
 mod lifecycle;
 mod lists;
+mod monitor;
 mod mounts;
 mod settings;
 mod status;
@@ -28,3 +29,4 @@ mod tools;
 #[path = "../tree/mod.rs"]
 mod tree;
 mod usage;
+mod watched;
