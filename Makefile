@@ -36,6 +36,11 @@ lint: ## check format, lints, documentation and shell scripts
 	RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --quiet
 	shellcheck --external-sources --source-path=SCRIPTDIR $(SHELL_SCRIPTS) tests/vm/lib/*.sh tests/boot/*.sh
 
+promtool: ## have Prometheus' own promtool, out of Debian's package, check metrics, rules and alerts
+	@command -v promtool >/dev/null || [ -x target/prometheus/usr/bin/promtool ] || { mkdir -p target/prometheus && \
+	    cd target/prometheus && apt-get download -qq prometheus && dpkg-deb -x prometheus_*.deb .; }
+	PATH="$$PATH:$(CURDIR)/target/prometheus/usr/bin" THINPOOL_PROMTOOL=1 cargo test --lib report::prometheus
+
 install: release ## install the release build under PREFIX (/usr/local), below DESTDIR if set
 	@PREFIX="$(PREFIX)" DESTDIR="$(DESTDIR)" scripts/install target/release/thinpool target/release/examples/manpages
 
@@ -62,4 +67,4 @@ release:
 	cargo build --release --locked --bin thinpool --example manpages
 	@! grep -q THINPOOL_KILL_AT target/release/thinpool || { echo 'fail points are in the release build' >&2; exit 1; }
 
-.PHONY: help demo test faults fuzz lint install uninstall deb test-deb vm build release
+.PHONY: help demo test faults fuzz lint promtool install uninstall deb test-deb vm build release

@@ -2,8 +2,8 @@
 
 use std::fmt::Display;
 use std::fs::{DirBuilder, File, OpenOptions};
-use std::io;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, symlink};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt, symlink};
 use std::path::Path;
 
 use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
@@ -68,6 +68,18 @@ pub(crate) fn rename_new(from: &Path, to: &Path) -> nix::Result<()> {
 #[allow(clippy::disallowed_methods, reason = "this is the step")]
 pub(crate) fn replace(file: NamedTempFile, path: &Path) -> io::Result<()> {
     step("replace", path, || file.persist(path).map(drop).map_err(|failed| failed.error))
+}
+
+/// Writes a text file that anybody may read, as a whole: whoever reads it meanwhile sees the old one or the new one. The
+/// directory is the one that it lies in.
+pub(crate) fn put(directory: &Path, path: &Path, text: &str) -> io::Result<()> {
+    let mut file = tempfile::Builder::new()
+        .prefix(".thinpool")
+        .permissions(std::fs::Permissions::from_mode(0o644))
+        .tempfile_in(directory)?;
+    file.write_all(text.as_bytes())?;
+    sync(file.as_file(), path)?;
+    replace(file, path)
 }
 
 /// Makes a file, or empties the one that is there.

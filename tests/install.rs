@@ -99,6 +99,8 @@ fn everything_is_installed_where_it_is_looked_for_and_nothing_else() {
             "share/doc/thinpool/CHANGELOG.md",
             "share/doc/thinpool/LICENSE-APACHE",
             "share/doc/thinpool/LICENSE-MIT",
+            "share/doc/thinpool/examples/thinpool-alerts.yml",
+            "share/doc/thinpool/examples/thinpool.json",
             "share/doc/thinpool/examples/thinpool.toml",
         ]
         .map(str::to_owned),

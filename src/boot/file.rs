@@ -1,7 +1,5 @@
 //! Files of other programs' configuration, whole or not at all.
 
-use std::io::Write;
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use super::BootError;
@@ -15,14 +13,7 @@ pub(super) fn replace(path: &Path, text: &str) -> Result<(), BootError> {
     let error = |source| BootError::File { action: "write", path: path.to_owned(), source };
     let directory = path.parent().unwrap_or(Path::new("/"));
     files::make_directory(directory, 0o755).map_err(error)?;
-    let mut file = tempfile::Builder::new()
-        .prefix(".thinpool")
-        .permissions(std::fs::Permissions::from_mode(0o644))
-        .tempfile_in(directory)
-        .map_err(error)?;
-    file.write_all(text.as_bytes()).map_err(error)?;
-    files::sync(file.as_file(), path).map_err(error)?;
-    files::replace(file, path).map_err(error)
+    files::put(directory, path, text).map_err(error)
 }
 
 /// Removes a file that may be gone, and its directory if that is one unit's and holds nothing else.

@@ -17,7 +17,7 @@ use crate::image::{
 };
 use crate::monitor::MonitorError;
 use crate::pool::{ExtendError, LabelRefused, NameRefused, PoolError};
-use crate::report::ListError;
+use crate::report::{ListError, TextfileError};
 use crate::units::SizeError;
 
 /// An error of a command.
@@ -65,6 +65,9 @@ pub enum CliError {
     /// Of the monitor.
     #[error(transparent)]
     Monitor(#[from] MonitorError),
+    /// Of the file with the metrics.
+    #[error(transparent)]
+    Textfile(#[from] TextfileError),
     /// Of JSON.
     #[error("this can't be told as JSON: {0}")]
     Json(#[from] serde_json::Error),
@@ -91,6 +94,7 @@ impl CliError {
             | Self::Size(_)
             | Self::Change(_)
             | Self::Label(_)
+            | Self::Textfile(TextfileError::Name(_))
             | Self::List(_) => exit::USAGE,
             Self::Pool(error)
             | Self::Monitor(MonitorError::Pool(error))
@@ -109,6 +113,7 @@ impl CliError {
             | Self::Dm(_)
             | Self::Boot(_)
             | Self::Monitor(_)
+            | Self::Textfile(_)
             | Self::Json(_)
             | Self::Output(_) => exit::FAILED,
         }

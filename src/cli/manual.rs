@@ -73,6 +73,10 @@ const EXAMPLES: &[(&str, &[Example])] = &[
             example("thinpool status", "Every row, and below them what is wrong and what to do."),
             example("thinpool status --pool ci --json", "The same of the pool `ci`, for programs."),
             example("thinpool status --docker", "Only what `docker info` printed."),
+            example(
+                "thinpool status --prometheus --all --textfile /var/lib/prometheus/node-exporter/thinpool.prom",
+                "The metrics of all pools, where node_exporter picks them up.",
+            ),
         ],
     ),
     (

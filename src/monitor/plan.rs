@@ -306,7 +306,7 @@ mod tests {
             let (data, metadata) = (plan.data.by().unwrap_or_default(), plan.metadata.by().unwrap_or_default());
             if let Some(room) = &room {
                 prop_assert!(data <= room.data && metadata <= room.metadata);
-                prop_assert!(data.0 == 0 || data.0 as u128 + metadata.0 as u128 <= room.data.0 as u128);
+                prop_assert!(data.0 == 0 || data.0.saturating_add(metadata.0) <= room.data.0);
             }
             prop_assert!(plan.data != Due::Growth(Bytes(0)) && plan.metadata != Due::Growth(Bytes(0)));
             prop_assert!(data <= usage.data.total.bytes(rules.block_size), "more than doubled");

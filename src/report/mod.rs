@@ -1,5 +1,5 @@
-//! One status, told in several ways: the rows of `docker info`, text with what Docker never showed, JSON. Also
-//! the tables and ages of lists. Nothing here asks the kernel or decides anything.
+//! One status, told in several ways: the rows of `docker info`, text with what Docker never showed, JSON, metrics.
+//! Also the tables and ages of lists. Nothing here asks the kernel or decides anything.
 
 mod age;
 mod check;
@@ -8,6 +8,7 @@ mod doctor;
 mod fields;
 mod json;
 mod list;
+mod prometheus;
 mod row;
 mod table;
 #[cfg(test)]
@@ -22,6 +23,7 @@ pub use doctor::{FindingsJson, findings_text};
 pub use fields::fields;
 pub use json::{StatusJson, json};
 pub use list::{Field, Filter, FilterKind, Form, List, ListError, Show, Template, short};
+pub use prometheus::{TextfileError, prometheus, write_textfile};
 pub use row::{Row, aligned, print_rows};
 pub use table::{Column, Table};
 pub use text::{lies_on, metadata_check, text, text_rows};

@@ -20,6 +20,7 @@ mod images;
 mod layers;
 mod lifecycle;
 mod lists;
+mod metrics;
 mod monitor;
 mod mounts;
 mod settings;
