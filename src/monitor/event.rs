@@ -56,7 +56,7 @@ struct Told<'a> {
 impl fmt::Display for Told<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.event {
-            Event::Grown { part, step } => write!(f, "{} for {part}; it had {}", step.to, step.from),
+            Event::Grown { part, step } => write!(f, "it has {} for {part}; it had {}", step.to, step.from),
             Event::CouldNotGrow(room) => write!(f, "it could not grow if it were full: {}", lack(room)),
             Event::NoRoom(room) => write!(
                 f,

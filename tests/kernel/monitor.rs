@@ -60,10 +60,10 @@ fn a_writer_at_full_speed_fills_many_times_the_first_size_without_an_error() {
         (bench.status()["kernel"]["monitored"].as_bool(), when_full(&bench).as_str()),
         (Some(true), "queue")
     );
-    let said = write(&bench, &at, 0..32);
+    let said = write(&bench, &at, 0..20);
     assert_eq!(said.code, 0, "{said:?}: {}", monitor.said());
-    assert_written(&bench, &at, 0..32);
-    assert!(total(&bench) >= 512, "{} MiB", total(&bench));
+    assert_written(&bench, &at, 0..20);
+    assert!(total(&bench) >= 320, "{} MiB", total(&bench));
     println!("{}", monitor.said());
     bench.ok(["container", "unmount", "box"]);
     assert_eq!(monitor.asked_to_end(), Some(0));
@@ -132,8 +132,8 @@ fn the_volumes_of_a_pool_grow_by_themselves_as_far_as_their_group_goes() {
     disk.bench.ok(crate::support::importing("small", &source));
     disk.bench.ok(["container", "create", "small", "--name", "box", "--size", "1G"]);
     let at = disk.bench.ok(["container", "mount", "box"]);
-    let said = write(&disk.bench, Path::new(at.trim_end()), 0..16);
+    let said = write(&disk.bench, Path::new(at.trim_end()), 0..12);
     assert_eq!(said.code, 0, "{said:?}: {}", monitor.said());
-    assert_written(&disk.bench, Path::new(at.trim_end()), 0..16);
+    assert_written(&disk.bench, Path::new(at.trim_end()), 0..12);
     assert!(total(&disk.bench) > before, "{}", monitor.said());
 }

@@ -61,7 +61,10 @@ fn a_monitor_that_is_killed_in_the_middle_of_a_growth_is_followed_by_one_that_go
             (&"read_write".into(), &false.into())
         );
         match monitor.asked_to_end() {
-            Some(code) => break assert_eq!(code, 0),
+            Some(code) => {
+                assert_eq!(code, 0);
+                break;
+            }
             None => killed += 1,
         }
     }
