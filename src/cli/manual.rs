@@ -111,10 +111,13 @@ const EXAMPLES: &[(&str, &[Example])] = &[
         "monitor",
         &[
             example(
-                "systemctl status thinpool-monitor@thinpool",
-                "Whether a pool is watched over, and what was done about it.",
+                "thinpool monitor",
+                "What the unit thinpool-monitor@thinpool.service does; Ctrl-C ends it.",
             ),
-            example("thinpool monitor --pool ci", "The same in the foreground; Ctrl-C ends it."),
+            example(
+                "thinpool monitor --pool ci --log-level warn",
+                "The same of the pool `ci`, saying only what goes wrong.",
+            ),
         ],
     ),
     (
