@@ -21,4 +21,5 @@ pub mod pool;
 pub mod report;
 pub mod thin_metadata;
 pub mod thin_tools;
+pub mod top;
 pub mod units;

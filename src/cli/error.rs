@@ -74,6 +74,14 @@ pub enum CliError {
     /// Of the standard output.
     #[error("can't write to the standard output: {0}")]
     Output(#[from] io::Error),
+    /// Of the terminal.
+    #[error("the terminal can't be used: {0}")]
+    Terminal(#[source] io::Error),
+    /// There is no terminal to draw on.
+    #[error(
+        "this needs a terminal to draw on; `thinpool status` tells the same once, with --json or --prometheus for programs"
+    )]
+    NoTerminal,
     /// Somebody has to say yes, and nobody is there.
     #[error("{0}")]
     Unconfirmed(String),
@@ -93,6 +101,7 @@ impl CliError {
             | Self::Name(_)
             | Self::Size(_)
             | Self::Change(_)
+            | Self::NoTerminal
             | Self::Label(_)
             | Self::Textfile(TextfileError::Name(_))
             | Self::List(_) => exit::USAGE,
@@ -114,6 +123,7 @@ impl CliError {
             | Self::Boot(_)
             | Self::Monitor(_)
             | Self::Textfile(_)
+            | Self::Terminal(_)
             | Self::Json(_)
             | Self::Output(_) => exit::FAILED,
         }

@@ -80,6 +80,13 @@ const EXAMPLES: &[(&str, &[Example])] = &[
         ],
     ),
     (
+        "top",
+        &[
+            example("thinpool top", "The pool as it changes, every two seconds, until q is typed."),
+            example("thinpool top --pool ci --interval 10s", "The pool `ci`, more calmly."),
+        ],
+    ),
+    (
         "usage",
         &[
             example("thinpool usage", "Who has most to itself, first: what would be free without it."),
@@ -365,10 +372,13 @@ pub const FILES: [(&str, &str); 2] = [
 ];
 
 /// The environment that every command reads.
-pub const ENVIRONMENT: [(&str, &str); 1] = [(
-    "THINPOOL_LOG",
-    "how much is told on standard error, beating the setting `log-level`; `debug` shows what is asked of the kernel",
-)];
+pub const ENVIRONMENT: [(&str, &str); 2] = [
+    (
+        "THINPOOL_LOG",
+        "how much is told on standard error, beating the setting `log-level`; `debug` shows what is asked of the kernel",
+    ),
+    ("NO_COLOR", "if it is set and not empty, `top` has no colours"),
+];
 
 /// A command's examples; `command` is what stands between `thinpool` and the arguments.
 #[must_use]

@@ -20,9 +20,11 @@ mod progress;
 mod settings;
 mod setup;
 mod status;
+mod top;
 mod trim;
 mod usage;
 
+use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -64,6 +66,9 @@ enum Command {
     /// Tell how the pool is, in the words of `docker info` and some more.
     #[command(visible_alias = "info")]
     Status(status::Arguments),
+    /// Watch a pool on the terminal: space, rates, the busiest devices, what happens.
+    #[command(long_about = top::about())]
+    Top(top::Arguments),
     /// Make a pool active again, with the containers that were activated: what its unit does after a reboot.
     Activate(activate::Activation),
     /// Make a pool inactive; nothing in it is lost.
@@ -163,7 +168,10 @@ impl Cli {
         let file = inputs.config.map_or_else(ConfigFile::default, ConfigFile::Named);
         let flags = inputs.settings.flags.into_iter().chain(setup_flags).collect();
         let settings = Settings::load(&Inputs { flags, storage_opts: inputs.storage_opt, file })?;
-        output::start_log(self.command.log_level(&settings));
+        // What goes to a terminal that shows a screen would be written across it.
+        if !(matches!(self.command, Command::Top(_)) && std::io::stderr().is_terminal()) {
+            output::start_log(self.command.log_level(&settings));
+        }
         let context = Context { settings };
         match self.command {
             Command::Setup(arguments) => return setup::run(&context, &arguments),
@@ -175,6 +183,7 @@ impl Cli {
             Command::Check(arguments) => return check::check(&context, &arguments),
             Command::Repair(arguments) => return check::repair(&context, &arguments),
             Command::Doctor(format) => return doctor::run(&context, format),
+            Command::Top(arguments) => top::run(&context, &arguments),
             Command::Extend(arguments) => extend::run(&context, &arguments),
             Command::Destroy(arguments) => destroy::run(&context, &arguments),
             Command::Usage(format) => usage::usage(&context, format),

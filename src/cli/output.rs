@@ -4,7 +4,9 @@ use std::io::{self, IsTerminal, Write};
 
 use clap::Args;
 use serde::Serialize;
-use tracing_subscriber::{EnvFilter, fmt};
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::fmt;
+use tracing_subscriber::prelude::*;
 
 use super::{CliError, journal};
 use crate::config::LogLevel;
@@ -59,15 +61,15 @@ pub(super) fn confirm(what: &str) -> Result<(), CliError> {
 
 /// Sends logs to standard error. THINPOOL_LOG beats the setting, for a look at one command.
 pub(super) fn start_log(level: LogLevel) {
-    let filter = EnvFilter::try_from_env("THINPOOL_LOG").unwrap_or_else(|_| EnvFilter::new(level.as_str()));
+    let wanted = std::env::var("THINPOOL_LOG").ok().and_then(|text| text.parse::<Targets>().ok());
+    let filter = wanted.or_else(|| level.as_str().parse().ok()).unwrap_or_default();
     let to_journal = journal::is_stderr();
     let format = fmt::format().without_time().with_target(false).with_level(!to_journal);
-    let started = tracing_subscriber::fmt()
-        .with_env_filter(filter)
+    let lines = fmt::layer()
         .with_writer(io::stderr)
         .with_ansi(io::stderr().is_terminal())
-        .event_format(journal::Prioritised { format, to_journal })
-        .try_init();
+        .event_format(journal::Prioritised { format, to_journal });
+    let started = tracing_subscriber::registry().with(lines.with_filter(filter)).try_init();
     // Only a second call could fail.
     debug_assert!(started.is_ok());
 }

@@ -1,6 +1,7 @@
 //! The verbs: what can be done with a pool, each a call.
 
 mod activate;
+mod activity;
 mod backing;
 mod base;
 mod change;
@@ -41,6 +42,7 @@ use std::time::Duration;
 #[cfg(test)]
 pub(crate) use activate::low_water_mark;
 pub use activate::{Activated, Deactivated};
+pub use activity::DeviceActivity;
 pub use container::{
     ContainerDetails, ContainerStatus, Label, LabelRefused, Labels, MountRequest, NewContainer, NewSize,
     NotActivated, Renamed, Resized,

@@ -12,7 +12,7 @@ mod prometheus;
 mod row;
 mod table;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 mod text;
 mod usage;
 

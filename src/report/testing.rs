@@ -46,7 +46,7 @@ fn on_disks() -> LiesOn {
 }
 
 /// A healthy pool on loop files, with the numbers of the listing of Docker 1.7.
-pub(super) fn looped() -> Status {
+pub(crate) fn looped() -> Status {
     Status {
         pool: "thinpool".parse().expect("a name"),
         state: State::Active,
@@ -58,7 +58,7 @@ pub(super) fn looped() -> Status {
     .assessed()
 }
 
-pub(super) fn inactive() -> Status {
+pub(crate) fn inactive() -> Status {
     Status { state: State::Inactive, live: None, problems: Vec::new(), ..looped() }.assessed()
 }
 
@@ -82,14 +82,14 @@ pub(super) fn on_a_thin_pool() -> Status {
 }
 
 /// Changes the kernel's numbers.
-pub(super) fn with_figures(status: &mut Status, change: impl FnOnce(&mut Figures)) {
+pub(crate) fn with_figures(status: &mut Status, change: impl FnOnce(&mut Figures)) {
     if let Some(figures) = status.live.as_mut().and_then(|live| live.figures.as_mut()) {
         change(figures);
     }
 }
 
 /// One status of each kind, the last with every problem there is.
-pub(super) fn every_status() -> Vec<Status> {
+pub(crate) fn every_status() -> Vec<Status> {
     let path = || PathBuf::from("/var/lib/thinpool/thinpool/data");
     let (free, total, available) = (Bytes::mib(1), Bytes::gib(1), Bytes::mib(2));
     let problems = vec![

@@ -27,6 +27,7 @@ mod settings;
 mod status;
 mod support;
 mod tools;
+mod top;
 #[path = "../tree/mod.rs"]
 mod tree;
 mod usage;

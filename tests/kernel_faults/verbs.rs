@@ -82,6 +82,7 @@ pub const VERBS: &[Verb] = &[
 /// The leaves of the command line that change nothing.
 pub const READERS: &[&str] = &[
     "status",
+    "top",
     "image list",
     "image inspect",
     "image history",
