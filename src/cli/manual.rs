@@ -115,6 +115,19 @@ const EXAMPLES: &[(&str, &[Example])] = &[
         ],
     ),
     (
+        "monitor",
+        &[
+            example(
+                "thinpool monitor",
+                "What the unit thinpool-monitor@thinpool.service does; Ctrl-C ends it.",
+            ),
+            example(
+                "thinpool monitor --pool ci --log-level warn",
+                "The same of the pool `ci`, saying only what goes wrong.",
+            ),
+        ],
+    ),
+    (
         "extend",
         &[
             example(

@@ -161,9 +161,9 @@ settings! {
     thinpooldev: PoolDevice = ["unset"], "thinpooldev", Some("dm.thinpooldev"),
         "A thin pool that is there already and empty, which is used in place of one of our own.";
     autoextend_threshold: Share = ["80%"], "autoextend-threshold", Some("dm.thinp_autoextend_threshold"),
-        "How full the pool's data gets before the kernel is to say so, and status warns; 100% is off.";
+        "How full the pool's data gets before it grows, where there is room, and status warns; 100% is off.";
     autoextend_percent: Share = ["20%"], "autoextend-percent", Some("dm.thinp_autoextend_percent"),
-        "By how much of its size the pool is to be grown then; kept with the pool for whoever grows it.";
+        "By how much of its size the pool's data grows then; at least 128M, and by more where it is filled fast.";
     block_size: BlockSize = ["64K"], "block-size", Some("dm.blocksize"),
         "The size of the pool's blocks, fixed for the life of the pool.";
     base_size: Bytes = ["10G"], "base-size", Some("dm.basesize"),

@@ -289,6 +289,6 @@ fn table(record: &PoolRecord, data: &Attached, metadata: &Attached) -> ThinPool 
 
 /// The kernel raises its low-water event when this many data blocks are free: the other side of the share at which the
 /// pool is to be grown.
-pub(super) fn low_water_mark(threshold: Percent, total: DataBlocks) -> DataBlocks {
+pub(crate) fn low_water_mark(threshold: Percent, total: DataBlocks) -> DataBlocks {
     DataBlocks(total.0 - threshold.of_data(total).0)
 }

@@ -203,7 +203,7 @@ pub(super) fn remove_directory(paths: &Paths, life: Lock) -> Result<(), PoolErro
         for lock in locks {
             let lock = lock.map_err(io_error("list", &paths.locks()))?;
             let name = lock.file_name().into_string().unwrap_or_default();
-            if matches!(name.as_str(), "import" | "metadata") || name.parse::<u32>().is_ok() {
+            if matches!(name.as_str(), "import" | "metadata" | "monitor") || name.parse::<u32>().is_ok() {
                 remove_if_there(&lock.path())?;
             }
         }

@@ -587,6 +587,19 @@ impl PoolError {
         }
     }
 
+    /// Whether a pool could not be made larger because there is no room for that: less may go.
+    #[must_use]
+    pub fn is_lack_of_room(&self) -> bool {
+        match self {
+            Self::Extend(ExtendError::NoRoomOnHost { .. } | ExtendError::DeviceTooSmall { .. }) => true,
+            Self::Lvm(error) | Self::Volumes(VolumesError::Lvm(error)) => {
+                matches!(error.refusal(), Some(lvm::Refusal::NoRoom { .. }))
+            }
+            Self::CleanUp { cause, .. } => cause.is_lack_of_room(),
+            _ => false,
+        }
+    }
+
     /// This error, and with it the one of the cleaning up, if there was one.
     pub(super) fn after_cleaning_up(self, cleanup: Result<(), PoolError>) -> Self {
         match cleanup {

@@ -34,10 +34,13 @@ pub mod status;
 mod tests;
 pub mod trim;
 mod usage;
+mod watch;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+#[cfg(test)]
+pub(crate) use activate::low_water_mark;
 pub use activate::{Activated, Deactivated};
 pub use activity::DeviceActivity;
 pub use container::{
@@ -60,6 +63,7 @@ pub use reading::Reading;
 pub use repair::{Orphans, Rebuild, RebuildFrom, Rebuilt, Repaired};
 pub use setup::{SetUp, Setup, Wanted};
 pub use usage::{Branch, DeviceShare, DeviceUsage, Usage};
+pub use watch::{Pulse, Watch};
 
 use crate::backing::Backing;
 use crate::catalog::{Catalog, PoolFile, PoolRecord, PoolState};

@@ -65,6 +65,12 @@ impl Paths {
         self.locks().join("metadata")
     }
 
+    /// Held by who watches over the pool, as long as that is.
+    #[must_use]
+    pub fn monitor_lock(&self) -> PathBuf {
+        self.locks().join("monitor")
+    }
+
     /// There while a metadata snapshot of ours is held, so that one of a killed process is known from anybody else's.
     #[must_use]
     pub fn metadata_snapshot(&self) -> PathBuf {

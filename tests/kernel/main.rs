@@ -21,6 +21,7 @@ mod layers;
 mod lifecycle;
 mod lists;
 mod metrics;
+mod monitor;
 mod mounts;
 mod settings;
 mod status;
@@ -30,3 +31,4 @@ mod top;
 #[path = "../tree/mod.rs"]
 mod tree;
 mod usage;
+mod watched;

@@ -202,6 +202,8 @@ pub enum Problem {
         /// Why.
         why: String,
     },
+    /// The pool is active, and nobody watches over it.
+    NotMonitored,
     /// The pool lies on loop files.
     Loopback,
 }
@@ -218,6 +220,7 @@ impl Problem {
         match self {
             Self::Absent
             | Self::Loopback
+            | Self::NotMonitored
             | Self::Overcommitted { .. }
             | Self::DeviceLarger { .. }
             | Self::NotChecked { after_crash: false, .. } => Severity::Note,
@@ -284,6 +287,7 @@ impl Problem {
             Self::HostRoomUnknown { .. } => "host_room_unknown",
             Self::Overcommitted { .. } => "overcommitted",
             Self::StatusUnreadable { .. } => "status_unreadable",
+            Self::NotMonitored => "not_monitored",
             Self::Loopback => "loopback",
         }
     }
@@ -440,6 +444,11 @@ impl Problem {
                 "The status couldn't be read: {why}. Run `{}` again as root; what it can't read it doesn't call \
                  healthy.",
                 run("status")
+            ),
+            Self::NotMonitored => format!(
+                "Nobody watches over the pool, so it doesn't grow by itself when it is nearly full. `{}` does that, and a pool \
+                 that comes back at boot has a unit for it: `systemctl enable --now thinpool-monitor@{pool}`.",
+                run("monitor")
             ),
             Self::Loopback => "The pool lies on loop files: good for trying and for small machines, slower than \
                  a block device."
