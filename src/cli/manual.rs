@@ -188,6 +188,21 @@ const EXAMPLES: &[(&str, &[Example])] = &[
         ],
     ),
     (
+        "metadata backup",
+        &[example("thinpool metadata backup", "Of a pool that may be in use; nobody waits for it.")],
+    ),
+    ("metadata list", &[example("thinpool metadata list", "The newest first, with the file of each.")]),
+    (
+        "metadata restore",
+        &[
+            example(
+                "thinpool metadata restore",
+                "The newest backup; tells what would be lost, and asks first.",
+            ),
+            example("thinpool metadata restore 7 --yes", "The backup 7, without asking."),
+        ],
+    ),
+    (
         "image import",
         &[
             example(

@@ -14,6 +14,7 @@ mod image;
 mod journal;
 mod listing;
 pub mod manual;
+mod metadata;
 mod monitor;
 mod output;
 mod progress;
@@ -93,6 +94,9 @@ enum Command {
     /// Containers: create, list, inspect, activate, mount, rename, resize, diff, commit, remove.
     #[command(subcommand)]
     Container(container::Command),
+    /// Backups of the pool's metadata: backup, list, restore.
+    #[command(subcommand)]
+    Metadata(metadata::Command),
     /// Settings: show.
     #[command(subcommand)]
     Config(config::Command),
@@ -126,6 +130,7 @@ impl Context {
             root: self.settings.root.get().as_path().to_owned(),
             patience: self.settings.lock_timeout.get().duration(),
             device_patience: self.settings.device_timeout.get().duration(),
+            metadata_backups: self.settings.metadata_backups.get().0,
         }
     }
 
@@ -182,6 +187,7 @@ impl Cli {
             Command::Monitor => return monitor::run(&context),
             Command::Check(arguments) => return check::check(&context, &arguments),
             Command::Repair(arguments) => return check::repair(&context, &arguments),
+            Command::Metadata(command) => return metadata::run(&context, command),
             Command::Doctor(format) => return doctor::run(&context, format),
             Command::Top(arguments) => top::run(&context, &arguments),
             Command::Extend(arguments) => extend::run(&context, &arguments),

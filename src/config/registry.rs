@@ -4,8 +4,8 @@ use super::error::ConfigError;
 use super::settings::{Effective, Given};
 use super::source::Sourced;
 use super::value::{
-    AbsolutePath, AutoBool, DevicePath, DevicePaths, FsChoice, LogLevel, LoopDir, MetadataSize, MinFreeSpace,
-    MkfsArgs, MountOptions, PoolDevice, SettingType, Shape, Share, Timeout, VolumeGroup,
+    AbsolutePath, AutoBool, Backups, DevicePath, DevicePaths, FsChoice, LogLevel, LoopDir, MetadataSize,
+    MinFreeSpace, MkfsArgs, MountOptions, PoolDevice, SettingType, Shape, Share, Timeout, VolumeGroup,
 };
 use crate::backing::{MetadataVolumeSize, VolumeSize};
 use crate::units::{BlockSize, Bytes, PoolName};
@@ -187,6 +187,8 @@ settings! {
     xfs_nospace_max_retries: Option<u32> = ["unset"], "xfs-nospace-max-retries",
         Some("dm.xfs_nospace_max_retries"),
         "How often xfs tries to write again when the pool is full before it gives up; unset leaves it to the kernel.";
+    metadata_backups: Backups = ["5"], "metadata-backups", None,
+        "How many backups of the pool's metadata are kept; one is made at each deactivation, unless nothing has changed; 0 is none.";
     udev_timeout: Timeout = ["30s"], "udev-timeout", None,
         "The longest wait for udev after a device appeared or went.";
     lock_timeout: Timeout = ["60s"], "lock-timeout", None,

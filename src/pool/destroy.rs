@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 
 use super::lock::Lock;
+use super::rescue::remove_backups;
 use super::setup::existing;
 use super::{Host, Location, Paths, Pool, PoolError, io_error, names};
 use crate::backing::{Backing, Volumes};
@@ -72,6 +73,8 @@ impl Pool<'_> {
         }
         // Without its log the file alone must not look like a pool that is ready.
         self.catalog.fold()?;
+        self.remove_replaced()?;
+        remove_backups(&self.paths.backups())?;
         self.give_back_backing(abandon)?;
         PoolFile::remove(&self.paths.catalog())?;
         for file in Catalog::files(&self.paths.catalog()) {

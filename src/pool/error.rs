@@ -8,9 +8,9 @@ use std::time::Duration;
 use nix::errno::Errno;
 use thiserror::Error;
 
-use super::Holders;
 use super::extend::ExtendError;
 use super::lock::LockError;
+use super::{Holders, RescueError};
 use crate::backing::block::{BlockError, Identity, Obstacle};
 use crate::backing::{LoopError, LoopFileError, Part, VolumesError};
 use crate::catalog::CatalogError;
@@ -181,8 +181,8 @@ pub enum PoolError {
     },
     /// The checker found damage.
     #[error(
-        "the pool '{pool}' was not activated: its metadata on {} is damaged ({said}). Nothing was changed. Copy it before \
-         anything else, then repair the copy with thin_repair(8); `thinpool activate --no-check` loads it as it is", .metadata.display()
+        "the pool '{pool}' was not activated: its metadata on {} is damaged ({said}). Nothing was changed. `thinpool \
+         repair` tells what would be lost, and asks; `thinpool activate --no-check` loads it as it is", .metadata.display()
     )]
     MetadataDamaged {
         /// The pool.
@@ -532,6 +532,9 @@ pub enum PoolError {
         /// What went wrong then.
         cleanup: Box<PoolError>,
     },
+    /// Its metadata could not be backed up or replaced.
+    #[error(transparent)]
+    Rescue(#[from] RescueError),
     /// It could not be made larger.
     #[error(transparent)]
     Extend(#[from] ExtendError),

@@ -77,6 +77,18 @@ impl Paths {
         self.directory.join("metadata-snapshot")
     }
 
+    /// Where backups of the metadata are.
+    #[must_use]
+    pub fn backups(&self) -> PathBuf {
+        self.directory.join("backups")
+    }
+
+    /// New metadata that is still being made, where it can't be made in its place; and the XML that it is made of.
+    #[must_use]
+    pub fn new_metadata(&self) -> [PathBuf; 2] {
+        [self.directory.join("metadata.new"), self.directory.join("metadata.new.xml")]
+    }
+
     /// Held while a node of a layer comes or goes that is to be read: several may read one at a time.
     #[must_use]
     pub fn reading_lock(&self) -> PathBuf {

@@ -23,6 +23,7 @@ mod lists;
 mod metrics;
 mod monitor;
 mod mounts;
+mod rescue;
 mod settings;
 mod status;
 mod support;

@@ -33,6 +33,9 @@ pub const VERBS: &[Verb] = &[
     verb("check", active_pool, |_| words(&["check"]), &[0]),
     verb("repair", orphan, |_| words(&["repair", "--yes"]), &[0, 9]),
     verb("repair --delete-orphans", orphan, |_| words(&["repair", "--delete-orphans", "--yes"]), &[0, 9]),
+    verb("repair --of-metadata", wiped, |_| words(&["repair", "--yes"]), &[0, 9]),
+    verb("metadata backup", active_pool, |_| words(&["metadata", "backup"]), &[0]),
+    verb("metadata restore", backed_up, |_| words(&["metadata", "restore", "--yes"]), &[0]),
     verb("image tag", no_image, |_| words(&["image", "tag", "small", "second"]), &[0, 7]),
     verb("image export", no_export, export, &[0, 7]),
     verb("image prune", image, |_| words(&["image", "prune", "--yes"]), &[0]),
@@ -82,6 +85,7 @@ pub const VERBS: &[Verb] = &[
 /// The leaves of the command line that change nothing.
 pub const READERS: &[&str] = &[
     "status",
+    "metadata list",
     "top",
     "image list",
     "image inspect",
@@ -132,6 +136,23 @@ fn there(bench: &Bench) {
 
 fn at_rest(bench: &Bench) {
     pool(bench, |pool| pool.deactivate().map(drop));
+}
+
+/// At rest, with a backup of that.
+fn backed_up(bench: &Bench) {
+    pool(bench, |pool| {
+        put_away(pool);
+        pool.back_up_metadata()?;
+        pool.deactivate().map(drop)
+    });
+}
+
+/// The same, and then its superblock is wiped.
+fn wiped(bench: &Bench) {
+    use std::os::unix::fs::FileExt;
+    backed_up(bench);
+    let metadata = std::fs::File::options().write(true).open(bench.state().join("metadata")).expect("opens");
+    metadata.write_all_at(&[0; 4096], 0).expect("written");
 }
 
 fn active_pool(bench: &Bench) {
@@ -278,6 +299,7 @@ impl Bench {
             root: self.root(),
             patience: Duration::from_secs(60),
             device_patience: Duration::ZERO,
+            metadata_backups: 3,
         }
     }
 }

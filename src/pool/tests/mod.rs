@@ -17,3 +17,4 @@ mod monitor;
 mod reboot;
 mod rebuild;
 mod refusals;
+mod rescue;
