@@ -69,6 +69,7 @@ fn make(host: &Host, work: &Path, name: &str, containers: u32) -> Location {
         root: root.clone(),
         patience: LIMIT,
         device_patience: Duration::ZERO,
+        metadata_backups: 0,
     };
     let thinpool = |arguments: &[&str]| {
         run(Command::new("thinpool").args(["--pool", name, "--root"]).arg(&root).args(arguments));

@@ -94,6 +94,16 @@ pub(crate) fn rename(from: &Path, to: &Path) -> io::Result<()> {
     step("rename to", to, || std::fs::rename(from, to))
 }
 
+/// Writes a file's content over what is in another, or on a device, from its beginning, and makes it durable.
+pub(crate) fn overwrite(from: &Path, to: &Path) -> io::Result<()> {
+    let mut content = File::open(from)?;
+    // Nobody else may use a device meanwhile: this is refused where somebody does.
+    let exclusive = OpenOptions::new().write(true).custom_flags(nix::libc::O_EXCL).open(to);
+    let mut over = exclusive?;
+    step("overwrite", to, || io::copy(&mut content, &mut over).map(drop))?;
+    sync(&over, to)
+}
+
 /// Gives a file a second name.
 #[allow(clippy::disallowed_methods, reason = "this is the step")]
 pub(crate) fn hard_link(from: &Path, to: &Path) -> io::Result<()> {

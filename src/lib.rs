@@ -16,6 +16,7 @@ pub mod doctor;
 mod files;
 pub mod fs;
 pub mod image;
+pub mod monitor;
 pub mod pool;
 pub mod report;
 pub mod thin_metadata;

@@ -2,12 +2,16 @@
 //! which leaves a semaphore when they waited for udev, and udevd is stopped.
 #![allow(clippy::expect_used, clippy::panic, reason = "a test that can't go on has failed")]
 
+#[path = "kernel_alone/monitor.rs"]
+mod monitor;
 #[path = "kernel/support.rs"]
 #[allow(dead_code, reason = "another binary uses the rest")]
 mod support;
 #[path = "kernel/tools.rs"]
 #[allow(dead_code, reason = "another binary uses the rest")]
 mod tools;
+#[path = "kernel/watched.rs"]
+mod watched;
 
 use std::ffi::OsStr;
 use std::os::unix::fs::PermissionsExt;

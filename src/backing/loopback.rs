@@ -43,6 +43,11 @@ impl LoopFileIds {
     pub fn of(files: &LoopFiles) -> io::Result<Self> {
         Ok(Self { data: files.data.metadata()?.ino(), metadata: files.metadata.metadata()?.ino() })
     }
+
+    /// Another file has taken the place of the one with the metadata.
+    pub fn set_metadata(&mut self, inode: u64) {
+        self.metadata = inode;
+    }
 }
 
 /// What a file takes and could take.

@@ -7,6 +7,7 @@
 //! what a killed setup left can be found and taken away again, and nothing else.
 
 mod grow;
+mod spare;
 
 use std::path::{Path, PathBuf};
 
@@ -27,6 +28,9 @@ pub struct Volumes {
     pub vg: String,
     /// The name of the volume for the metadata.
     pub metadata: String,
+    /// The name of the spare for the metadata, where it isn't the usual one: a repair exchanges the two.
+    #[serde(default)]
+    pub spare: Option<String>,
     /// The group, if it is made for the pool as well.
     pub group: Option<Group>,
 }
@@ -169,13 +173,13 @@ impl Volumes {
     /// A whole group, made for the pool.
     #[must_use]
     pub fn of_group(name: &str, group: Group) -> Self {
-        Self { vg: name.to_owned(), metadata: METADATA.to_owned(), group: Some(group) }
+        Self { vg: name.to_owned(), metadata: METADATA.to_owned(), spare: None, group: Some(group) }
     }
 
     /// One volume for the metadata, in somebody else's group.
     #[must_use]
     pub fn beside(metadata: &LvId) -> Self {
-        Self { vg: metadata.vg.to_string(), metadata: metadata.lv.to_string(), group: None }
+        Self { vg: metadata.vg.to_string(), metadata: metadata.lv.to_string(), spare: None, group: None }
     }
 
     /// The volume for the data, where the group is the pool's own.
@@ -289,7 +293,7 @@ impl Volumes {
     /// only with its tag; the group, and the disks' physical volumes by their uuids.
     pub fn remove(&self, lvm: &Lvm, pool: &uuid::Uuid) -> Result<(), VolumesError> {
         let tag = tag_of(pool)?;
-        let Some(group) = &self.group else { return Ok(lvm.lv_remove(&self.metadata()?, &tag)?) };
+        let Some(group) = &self.group else { return self.remove_metadata(lvm, &tag) };
         if let Some(made) = self.own_group(lvm)? {
             for volume in lvm.lvs_of(&made.name)? {
                 lvm.lv_remove(&volume.id, &tag)?;

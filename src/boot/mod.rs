@@ -93,10 +93,29 @@ pub fn enable(pool: &PoolName, root: &Path, needs: &Needs) -> Result<Enabled, Bo
         None => file::remove(&rule::path(pool))?,
     }
     systemctl.run(&["enable", &unit])?;
+    let monitor = unit::monitor_name(pool);
+    let has_monitor = systemctl.knows(&monitor)?;
+    if has_monitor {
+        file::replace(&unit::monitor_drop_in(pool), &unit::monitor_text(pool, root, &needs))?;
+        systemctl.run(&["enable", &monitor])?;
+    }
     // It finds the pool active and does nothing; but only what was started is stopped at shutdown.
     systemctl.run(&["start", "--no-block", &unit])?;
+    if has_monitor {
+        systemctl.run(&["start", "--no-block", &monitor])?;
+    }
     systemctl::reload_rules()?;
     Ok(Enabled::Yes)
+}
+
+/// Starts the pool's monitor, where it is enabled. It ended when the pool was deactivated by hand, and the pool's unit, which
+/// has seen nothing of that, doesn't start it again.
+pub fn watch(pool: &PoolName, root: &Path) -> Result<(), BootError> {
+    let is_enabled = unit::monitor_link(pool).symlink_metadata().is_ok() && !belongs_to_other(pool, root);
+    match Systemctl::find().filter(|_| is_enabled) {
+        Some(systemctl) => systemctl.run(&["start", "--no-block", &unit::monitor_name(pool)]),
+        None => Ok(()),
+    }
 }
 
 /// Whether what is there was written for a pool of this name under another root.
@@ -117,12 +136,17 @@ pub fn disable(pool: &PoolName, root: &Path) -> Result<(), BootError> {
     // Stopping the unit would deactivate a pool that is no longer there.
     file::replace(&drop_in, &[&unit::owner(root), unit::NOTHING_TO_STOP].concat())?;
     systemctl.run(&["disable", "--now", &unit])?;
+    let monitor = unit::monitor_name(pool);
+    if systemctl.knows(&monitor)? {
+        systemctl.run(&["disable", "--now", &monitor])?;
+    }
     remove(pool)?;
     systemctl.run(&["daemon-reload"])
 }
 
 fn remove(pool: &PoolName) -> Result<(), BootError> {
     file::remove(&rule::path(pool))?;
+    file::remove(&unit::monitor_drop_in(pool))?;
     file::remove(&unit::drop_in(pool))
 }
 

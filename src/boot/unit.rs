@@ -19,9 +19,28 @@ pub(super) fn name(pool: &PoolName) -> String {
     format!("thinpool@{pool}.service")
 }
 
+/// The name of the unit of the pool's monitor.
+pub(super) fn monitor_name(pool: &PoolName) -> String {
+    format!("thinpool-monitor@{pool}.service")
+}
+
 /// Where the drop-in is.
 pub(super) fn drop_in(pool: &PoolName) -> PathBuf {
-    Path::new("/etc/systemd/system").join(format!("{}.d", name(pool))).join("backing.conf")
+    drop_in_of(&name(pool))
+}
+
+/// Where the monitor's is.
+pub(super) fn monitor_drop_in(pool: &PoolName) -> PathBuf {
+    drop_in_of(&monitor_name(pool))
+}
+
+/// The link that is there as long as the monitor is enabled: it comes with the pool's unit.
+pub(super) fn monitor_link(pool: &PoolName) -> PathBuf {
+    Path::new("/etc/systemd/system").join(format!("{}.wants", name(pool))).join(monitor_name(pool))
+}
+
+fn drop_in_of(unit: &str) -> PathBuf {
+    Path::new("/etc/systemd/system").join(format!("{unit}.d")).join("backing.conf")
 }
 
 /// What stands in the drop-in. A pool that comes `early` is active before the first file system is mounted, and so
@@ -53,7 +72,23 @@ pub(super) fn text(pool: &PoolName, root: &Path, needs: &Needs, early: bool) -> 
         line("Wants", "local-fs-pre.target");
         line("Before", "local-fs-pre.target");
     }
-    let _ = writeln!(text, "\n[Service]");
+    text.push('\n');
+    text + &service(root, needs)
+}
+
+/// What stands in the monitor's.
+pub(super) fn monitor_text(pool: &PoolName, root: &Path, needs: &Needs) -> String {
+    let unit = monitor_name(pool);
+    format!(
+        "{}# Where the pool '{pool}' is. Written by `thinpool setup`, removed by `thinpool destroy`;\n\
+         # your own changes belong in another file: systemctl edit {unit}\n{}",
+        owner(root),
+        service(root, needs)
+    )
+}
+
+fn service(root: &Path, needs: &Needs) -> String {
+    let mut text = "[Service]\n".to_owned();
     // Also where it is the default: the configuration may say otherwise by the next boot. Its quotes are read twice, in
     // this file and on the command line.
     let option = format!("THINPOOL_OPTIONS={}", in_quotes(&format!("--root={}", root.to_string_lossy())));

@@ -15,6 +15,7 @@ mod pool;
 mod pool_file;
 mod quarantine;
 mod records;
+mod replacement;
 mod salvage;
 mod schema;
 
@@ -34,6 +35,7 @@ pub use pool::{Clock, MetadataCheck, Policy, PoolRecord, PoolState};
 pub use pool_file::PoolFile;
 pub use quarantine::Quarantined;
 pub use records::{Entry, Key, Record, RecordKind, Suspect};
+pub use replacement::Replacement;
 pub use salvage::Salvaged;
 
 /// How long a statement may wait for another process's statement. Locks of the pool keep writers apart; this

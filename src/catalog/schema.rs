@@ -3,7 +3,7 @@
 use rusqlite::Connection;
 
 /// The layout's number, kept in SQLite's `user_version`. 0 is an empty file.
-pub(super) const VERSION: i64 = 3;
+pub(super) const VERSION: i64 = 4;
 
 /// What tells a catalog from any other SQLite file: "tpol", in SQLite's `application_id`.
 const APPLICATION: i64 = 0x7470_6F6C;
@@ -20,7 +20,8 @@ const TABLES: &str = "
         clean           INTEGER NOT NULL DEFAULT 0,
         checked         TEXT,
         growth          TEXT,
-        clock           TEXT
+        clock           TEXT,
+        replacement     TEXT
     ) STRICT;
     CREATE TABLE device (
         id              INTEGER PRIMARY KEY,
@@ -98,8 +99,13 @@ const FROM_2: &str = "
     ALTER TABLE pool ADD COLUMN growth TEXT;
 ";
 
+/// From layout 3, in which metadata was not replaced.
+const FROM_3: &str = "
+    ALTER TABLE pool ADD COLUMN replacement TEXT;
+";
+
 /// What leads from each older layout to the next.
-const STEPS: [(i64, &str); 2] = [(1, FROM_1), (2, FROM_2)];
+const STEPS: [(i64, &str); 3] = [(1, FROM_1), (2, FROM_2), (3, FROM_3)];
 
 /// What a SQLite file is to us.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

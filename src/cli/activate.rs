@@ -6,6 +6,7 @@ use clap::Args;
 
 use super::{CliError, Context, exit, output};
 use crate::backing::Backing;
+use crate::boot;
 use crate::config::Timeout;
 use crate::pool::{Activated, Checking, Deactivated, Host, Location, Pool};
 use crate::report::metadata_check;
@@ -63,7 +64,15 @@ fn activate_one(host: &Host, location: &Location, checking: Checking) -> Result<
         }
     };
     output::line(format!("The pool '{}' {told}", pool.name()))?;
-    Ok(worse(code, activate_containers(&mut pool)?))
+    let code = worse(code, activate_containers(&mut pool)?);
+    // The pool is there all the same.
+    if let Err(error) = boot::watch(&location.name, &location.root) {
+        output::note(&format!(
+            "warning: the monitor of the pool '{}' could not be started: {error}",
+            location.name
+        ));
+    }
+    Ok(code)
 }
 
 /// What the check of the metadata came to: it is for the journal, too.

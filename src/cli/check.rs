@@ -6,9 +6,9 @@ use clap::Args;
 
 use super::setup::policy;
 use super::{CliError, Context, exit, output};
-use crate::pool::check::{Finding, KINDS};
+use crate::pool::check::{Finding, KINDS, Repair as Step};
 use crate::pool::{Host, Location, Orphans, Rebuild, RebuildFrom, Repaired};
-use crate::report::{CheckJson, found_text, repaired_text};
+use crate::report::{CheckJson, found_text, outlook_text, repaired_text};
 
 /// How to check.
 #[derive(Debug, Args)]
@@ -103,7 +103,7 @@ pub(super) fn repair(context: &Context, arguments: &Repair) -> Result<u8, CliErr
         });
         output::line(format!("The pool '{}' has a new catalog{kept}.", location.name))?;
     }
-    tell(&done.repaired, how)
+    tell(&done.repaired, how.format)
 }
 
 /// What is to be done is told before it is done.
@@ -116,17 +116,22 @@ fn repair_found(location: &Location, host: &Host, how: How) -> Result<u8, CliErr
         }
         if !how.format.json {
             output::print(&found_text(&found))?;
+            if found.iter().any(|finding| finding.repair() == Some(&Step::RenewMetadata)) {
+                let plan = location.plan_metadata_repair(host)?;
+                output::line(format!("The new metadata would be made of {}.", plan.made_of))?;
+                output::print(&outlook_text(&plan.outlook))?;
+            }
         }
         let orphans =
             if how.delete_orphans { " Devices that the catalog doesn't know are deleted." } else { "" };
         output::confirm(&format!("This is to be repaired as told.{orphans}"))?;
     }
     let orphans = if how.delete_orphans { Orphans::Delete } else { Orphans::Adopt };
-    tell(&location.repair(host, orphans)?, how)
+    tell(&location.repair(host, orphans)?, how.format)
 }
 
-fn tell(repaired: &Repaired, how: How) -> Result<u8, CliError> {
-    if how.format.json {
+pub(super) fn tell(repaired: &Repaired, format: output::Format) -> Result<u8, CliError> {
+    if format.json {
         output::json(&CheckJson::repaired(repaired))?;
     } else {
         output::print(&repaired_text(repaired))?;

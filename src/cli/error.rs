@@ -15,6 +15,7 @@ use crate::dm;
 use crate::image::{
     AddError, ChangeError, CommitError, ConfigError as ImageConfigError, ExportError, ImportError,
 };
+use crate::monitor::MonitorError;
 use crate::pool::{ExtendError, LabelRefused, NameRefused, PoolError};
 use crate::report::{ListError, TextfileError};
 use crate::units::SizeError;
@@ -61,6 +62,9 @@ pub enum CliError {
     /// Of what makes the pool active at boot.
     #[error("what happens to the pool at boot could not be changed: {0}")]
     Boot(#[from] BootError),
+    /// Of the monitor.
+    #[error(transparent)]
+    Monitor(#[from] MonitorError),
     /// Of the file with the metrics.
     #[error(transparent)]
     Textfile(#[from] TextfileError),
@@ -102,6 +106,7 @@ impl CliError {
             | Self::Textfile(TextfileError::Name(_))
             | Self::List(_) => exit::USAGE,
             Self::Pool(error)
+            | Self::Monitor(MonitorError::Pool(error))
             | Self::Commit(CommitError::Pool(error))
             | Self::Export(ExportError::Pool(error))
             | Self::Image(AddError::Pool(error) | AddError::Import(ImportError::Store { error, .. })) => {
@@ -116,6 +121,7 @@ impl CliError {
             | Self::Image(_)
             | Self::Dm(_)
             | Self::Boot(_)
+            | Self::Monitor(_)
             | Self::Textfile(_)
             | Self::Terminal(_)
             | Self::Json(_)

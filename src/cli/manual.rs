@@ -115,6 +115,19 @@ const EXAMPLES: &[(&str, &[Example])] = &[
         ],
     ),
     (
+        "monitor",
+        &[
+            example(
+                "thinpool monitor",
+                "What the unit thinpool-monitor@thinpool.service does; Ctrl-C ends it.",
+            ),
+            example(
+                "thinpool monitor --pool ci --log-level warn",
+                "The same of the pool `ci`, saying only what goes wrong.",
+            ),
+        ],
+    ),
+    (
         "extend",
         &[
             example(
@@ -172,6 +185,21 @@ const EXAMPLES: &[(&str, &[Example])] = &[
                 "thinpool repair --rebuild-catalog --datadev /dev/vg/data --metadatadev /dev/vg/metadata",
                 "The same, where nothing else tells what the pool lies on.",
             ),
+        ],
+    ),
+    (
+        "metadata backup",
+        &[example("thinpool metadata backup", "Of a pool that may be in use; nobody waits for it.")],
+    ),
+    ("metadata list", &[example("thinpool metadata list", "The newest first, with the file of each.")]),
+    (
+        "metadata restore",
+        &[
+            example(
+                "thinpool metadata restore",
+                "The newest backup; tells what would be lost, and asks first.",
+            ),
+            example("thinpool metadata restore 7 --yes", "The backup 7, without asking."),
         ],
     ),
     (

@@ -11,8 +11,11 @@ mod error;
 pub mod exit;
 mod extend;
 mod image;
+mod journal;
 mod listing;
 pub mod manual;
+mod metadata;
+mod monitor;
 mod output;
 mod progress;
 mod settings;
@@ -31,7 +34,7 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 pub use error::CliError;
 
 use self::settings::GeneralSettings;
-use crate::config::{ConfigFile, Inputs, Settings};
+use crate::config::{ConfigFile, Inputs, LogLevel, Settings};
 use crate::pool::{Host, Location};
 
 /// Sets up, keeps and reports device-mapper thin pools, with a thin snapshot for every image and container.
@@ -76,6 +79,9 @@ enum Command {
     Extend(extend::Arguments),
     /// Give back what the file systems in mounted containers don't use, and what waits to be deleted.
     Trim,
+    /// Watch over a pool, and make it larger before it is full: what its unit does.
+    #[command(long_about = monitor::about())]
+    Monitor,
     /// Remove a pool, with everything in it.
     Destroy(destroy::Arguments),
     /// Tell who uses the pool's space: what each device has to itself, and what it shares.
@@ -88,6 +94,9 @@ enum Command {
     /// Containers: create, list, inspect, activate, mount, rename, resize, diff, commit, remove.
     #[command(subcommand)]
     Container(container::Command),
+    /// Backups of the pool's metadata: backup, list, restore.
+    #[command(subcommand)]
+    Metadata(metadata::Command),
     /// Settings: show.
     #[command(subcommand)]
     Config(config::Command),
@@ -121,6 +130,7 @@ impl Context {
             root: self.settings.root.get().as_path().to_owned(),
             patience: self.settings.lock_timeout.get().duration(),
             device_patience: self.settings.device_timeout.get().duration(),
+            metadata_backups: self.settings.metadata_backups.get().0,
         }
     }
 
@@ -165,7 +175,7 @@ impl Cli {
         let settings = Settings::load(&Inputs { flags, storage_opts: inputs.storage_opt, file })?;
         // What goes to a terminal that shows a screen would be written across it.
         if !(matches!(self.command, Command::Top(_)) && std::io::stderr().is_terminal()) {
-            output::start_log(*settings.log_level.get());
+            output::start_log(self.command.log_level(&settings));
         }
         let context = Context { settings };
         match self.command {
@@ -174,8 +184,10 @@ impl Cli {
             Command::Activate(how) => return activate::activate(&context, &how),
             Command::Deactivate(how) => return activate::deactivate(&context, &how),
             Command::Trim => return trim::run(&context),
+            Command::Monitor => return monitor::run(&context),
             Command::Check(arguments) => return check::check(&context, &arguments),
             Command::Repair(arguments) => return check::repair(&context, &arguments),
+            Command::Metadata(command) => return metadata::run(&context, command),
             Command::Doctor(format) => return doctor::run(&context, format),
             Command::Top(arguments) => top::run(&context, &arguments),
             Command::Extend(arguments) => extend::run(&context, &arguments),
@@ -194,6 +206,14 @@ impl Cli {
 }
 
 impl Command {
+    /// How much is said. What a monitor does is all it has to say, so it does, unless somebody wants less.
+    fn log_level(&self, settings: &Settings) -> LogLevel {
+        match (self, settings.log_level.explicit()) {
+            (Self::Monitor, None) => LogLevel::Info,
+            _ => *settings.log_level.get(),
+        }
+    }
+
     /// The flags of settings that this command takes besides the general ones.
     fn setup_settings(&self) -> Vec<crate::config::Flag> {
         match self {

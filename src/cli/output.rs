@@ -5,9 +5,10 @@ use std::io::{self, IsTerminal, Write};
 use clap::Args;
 use serde::Serialize;
 use tracing_subscriber::filter::Targets;
+use tracing_subscriber::fmt;
 use tracing_subscriber::prelude::*;
 
-use super::CliError;
+use super::{CliError, journal};
 use crate::config::LogLevel;
 
 /// How a listing is printed.
@@ -62,11 +63,12 @@ pub(super) fn confirm(what: &str) -> Result<(), CliError> {
 pub(super) fn start_log(level: LogLevel) {
     let wanted = std::env::var("THINPOOL_LOG").ok().and_then(|text| text.parse::<Targets>().ok());
     let filter = wanted.or_else(|| level.as_str().parse().ok()).unwrap_or_default();
-    let lines = tracing_subscriber::fmt::layer()
+    let to_journal = journal::is_stderr();
+    let format = fmt::format().without_time().with_target(false).with_level(!to_journal);
+    let lines = fmt::layer()
         .with_writer(io::stderr)
         .with_ansi(io::stderr().is_terminal())
-        .without_time()
-        .with_target(false);
+        .event_format(journal::Prioritised { format, to_journal });
     let started = tracing_subscriber::registry().with(lines.with_filter(filter)).try_init();
     // Only a second call could fail.
     debug_assert!(started.is_ok());

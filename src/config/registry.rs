@@ -4,8 +4,8 @@ use super::error::ConfigError;
 use super::settings::{Effective, Given};
 use super::source::Sourced;
 use super::value::{
-    AbsolutePath, AutoBool, DevicePath, DevicePaths, FsChoice, LogLevel, LoopDir, MetadataSize, MinFreeSpace,
-    MkfsArgs, MountOptions, PoolDevice, SettingType, Shape, Share, Timeout, VolumeGroup,
+    AbsolutePath, AutoBool, Backups, DevicePath, DevicePaths, FsChoice, LogLevel, LoopDir, MetadataSize,
+    MinFreeSpace, MkfsArgs, MountOptions, PoolDevice, SettingType, Shape, Share, Timeout, VolumeGroup,
 };
 use crate::backing::{MetadataVolumeSize, VolumeSize};
 use crate::units::{BlockSize, Bytes, PoolName};
@@ -161,9 +161,9 @@ settings! {
     thinpooldev: PoolDevice = ["unset"], "thinpooldev", Some("dm.thinpooldev"),
         "A thin pool that is there already and empty, which is used in place of one of our own.";
     autoextend_threshold: Share = ["80%"], "autoextend-threshold", Some("dm.thinp_autoextend_threshold"),
-        "How full the pool's data gets before the kernel is to say so, and status warns; 100% is off.";
+        "How full the pool's data gets before it grows, where there is room, and status warns; 100% is off.";
     autoextend_percent: Share = ["20%"], "autoextend-percent", Some("dm.thinp_autoextend_percent"),
-        "By how much of its size the pool is to be grown then; kept with the pool for whoever grows it.";
+        "By how much of its size the pool's data grows then; at least 128M, and by more where it is filled fast.";
     block_size: BlockSize = ["64K"], "block-size", Some("dm.blocksize"),
         "The size of the pool's blocks, fixed for the life of the pool.";
     base_size: Bytes = ["10G"], "base-size", Some("dm.basesize"),
@@ -187,6 +187,8 @@ settings! {
     xfs_nospace_max_retries: Option<u32> = ["unset"], "xfs-nospace-max-retries",
         Some("dm.xfs_nospace_max_retries"),
         "How often xfs tries to write again when the pool is full before it gives up; unset leaves it to the kernel.";
+    metadata_backups: Backups = ["5"], "metadata-backups", None,
+        "How many backups of the pool's metadata are kept; one is made at each deactivation, unless nothing has changed; 0 is none.";
     udev_timeout: Timeout = ["30s"], "udev-timeout", None,
         "The longest wait for udev after a device appeared or went.";
     lock_timeout: Timeout = ["60s"], "lock-timeout", None,

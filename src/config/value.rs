@@ -9,7 +9,7 @@ mod size;
 
 pub use choice::{AutoBool, FsChoice, LogLevel};
 pub use device::{DevicePath, DevicePaths, PoolDevice, Share, VolumeGroup};
-pub use limit::Timeout;
+pub use limit::{Backups, Timeout};
 pub use list::{MkfsArgs, MountOptions};
 pub use path::{AbsolutePath, LoopDir};
 pub use size::{MetadataSize, MinFreeSpace};
@@ -119,6 +119,7 @@ mod tests {
             round_trips::<MinFreeSpace>(&text);
             round_trips::<Option<u32>>(&text);
             round_trips::<Timeout>(&text);
+            round_trips::<Backups>(&text);
             round_trips::<LogLevel>(&text);
             round_trips::<DevicePath>(&text);
             round_trips::<PoolDevice>(&text);

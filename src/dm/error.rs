@@ -152,6 +152,8 @@ pub enum Operation {
     Status,
     /// Give the table.
     Table,
+    /// Tell of events.
+    Listen,
 }
 
 impl fmt::Display for Operation {
@@ -169,6 +171,7 @@ impl fmt::Display for Operation {
             Self::Message => "pass on the message",
             Self::Status => "give the status of",
             Self::Table => "give the table of",
+            Self::Listen => "tell the events of",
         })
     }
 }

@@ -383,7 +383,7 @@ impl DeviceMapper for Kernel {
 }
 
 /// The crate keeps the reason as text only, so ask again for the number.
-fn control_errno() -> Errno {
+pub(super) fn control_errno() -> Errno {
     std::fs::File::open("/dev/mapper/control")
         .err()
         .and_then(|error| error.raw_os_error())
@@ -396,7 +396,7 @@ fn id(name: &Name, operation: Operation) -> Result<DevId<'_>, Error> {
 }
 
 /// Turns the crate's errors into ours, keeping the errno, which decides.
-fn told(operation: Operation, device: &str) -> impl Fn(DmError) -> Error {
+pub(super) fn told(operation: Operation, device: &str) -> impl Fn(DmError) -> Error {
     let device = device.to_owned();
     move |error| match error {
         DmError::Core(errors::Error::Ioctl(_, _, _, errno)) => {

@@ -6,6 +6,7 @@
 
 mod cookies;
 mod error;
+mod events;
 mod guard;
 mod ioctl;
 mod kernel;
@@ -23,6 +24,7 @@ mod udev;
 
 pub use cookies::{Cookie, Cookies};
 pub use error::{Error, Operation};
+pub use events::Events;
 pub use guard::Suspended;
 pub use kernel::Kernel;
 pub use message::PoolMessage;

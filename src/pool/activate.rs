@@ -74,6 +74,7 @@ impl Pool<'_> {
             Some(_) => drop(self.host.dm.remove(&self.device, Removal::Now)?),
             None => {}
         }
+        self.settle_replacement()?;
         let (data, metadata) = (self.find_part(Part::Data)?, self.find_part(Part::Metadata)?);
         let superblock = self.check_superblock(metadata.path())?;
         self.refuse_other_devices(&Place::Path(metadata.path().to_owned()))?;
@@ -145,7 +146,7 @@ impl Pool<'_> {
     }
 
     pub(super) fn deactivate_under_lock(&mut self, _life: &Lock) -> Result<Deactivated, PoolError> {
-        let _change = Lock::exclusive(&self.paths.change_lock(), self.patience)?;
+        let change = Lock::exclusive(&self.paths.change_lock(), self.patience)?;
         if self.active()?.is_none() {
             return Ok(Deactivated::Already);
         }
@@ -155,6 +156,10 @@ impl Pool<'_> {
         self.catalog.set_clean(trusted)?;
         self.record.clean = trusted;
         self.catalog.fold()?;
+        drop(change);
+        if trusted {
+            self.back_up_at_rest();
+        }
         Ok(Deactivated::Now)
     }
 
@@ -289,6 +294,6 @@ fn table(record: &PoolRecord, data: &Attached, metadata: &Attached) -> ThinPool 
 
 /// The kernel raises its low-water event when this many data blocks are free: the other side of the share at which the
 /// pool is to be grown.
-pub(super) fn low_water_mark(threshold: Percent, total: DataBlocks) -> DataBlocks {
+pub(crate) fn low_water_mark(threshold: Percent, total: DataBlocks) -> DataBlocks {
     DataBlocks(total.0 - threshold.of_data(total).0)
 }

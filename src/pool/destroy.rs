@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 
 use super::lock::Lock;
+use super::rescue::remove_backups;
 use super::setup::existing;
 use super::{Host, Location, Paths, Pool, PoolError, io_error, names};
 use crate::backing::{Backing, Volumes};
@@ -72,6 +73,8 @@ impl Pool<'_> {
         }
         // Without its log the file alone must not look like a pool that is ready.
         self.catalog.fold()?;
+        self.remove_replaced()?;
+        remove_backups(&self.paths.backups())?;
         self.give_back_backing(abandon)?;
         PoolFile::remove(&self.paths.catalog())?;
         for file in Catalog::files(&self.paths.catalog()) {
@@ -203,7 +206,7 @@ pub(super) fn remove_directory(paths: &Paths, life: Lock) -> Result<(), PoolErro
         for lock in locks {
             let lock = lock.map_err(io_error("list", &paths.locks()))?;
             let name = lock.file_name().into_string().unwrap_or_default();
-            if matches!(name.as_str(), "import" | "metadata") || name.parse::<u32>().is_ok() {
+            if matches!(name.as_str(), "import" | "metadata" | "monitor") || name.parse::<u32>().is_ok() {
                 remove_if_there(&lock.path())?;
             }
         }

@@ -8,9 +8,9 @@ use std::time::Duration;
 use nix::errno::Errno;
 use thiserror::Error;
 
-use super::Holders;
 use super::extend::ExtendError;
 use super::lock::LockError;
+use super::{Holders, RescueError};
 use crate::backing::block::{BlockError, Identity, Obstacle};
 use crate::backing::{LoopError, LoopFileError, Part, VolumesError};
 use crate::catalog::CatalogError;
@@ -181,8 +181,8 @@ pub enum PoolError {
     },
     /// The checker found damage.
     #[error(
-        "the pool '{pool}' was not activated: its metadata on {} is damaged ({said}). Nothing was changed. Copy it before \
-         anything else, then repair the copy with thin_repair(8); `thinpool activate --no-check` loads it as it is", .metadata.display()
+        "the pool '{pool}' was not activated: its metadata on {} is damaged ({said}). Nothing was changed. `thinpool \
+         repair` tells what would be lost, and asks; `thinpool activate --no-check` loads it as it is", .metadata.display()
     )]
     MetadataDamaged {
         /// The pool.
@@ -532,6 +532,9 @@ pub enum PoolError {
         /// What went wrong then.
         cleanup: Box<PoolError>,
     },
+    /// Its metadata could not be backed up or replaced.
+    #[error(transparent)]
+    Rescue(#[from] RescueError),
     /// It could not be made larger.
     #[error(transparent)]
     Extend(#[from] ExtendError),
@@ -583,6 +586,19 @@ impl PoolError {
         match self {
             Self::Mounted { .. } | Self::InUse { .. } | Self::Busy { .. } => true,
             Self::Dm(error) => matches!(error.errno(), Some(Errno::EBUSY | Errno::ENXIO)),
+            _ => false,
+        }
+    }
+
+    /// Whether a pool could not be made larger because there is no room for that: less may go.
+    #[must_use]
+    pub fn is_lack_of_room(&self) -> bool {
+        match self {
+            Self::Extend(ExtendError::NoRoomOnHost { .. } | ExtendError::DeviceTooSmall { .. }) => true,
+            Self::Lvm(error) | Self::Volumes(VolumesError::Lvm(error)) => {
+                matches!(error.refusal(), Some(lvm::Refusal::NoRoom { .. }))
+            }
+            Self::CleanUp { cause, .. } => cause.is_lack_of_room(),
             _ => false,
         }
     }

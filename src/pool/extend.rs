@@ -245,7 +245,7 @@ impl Pool<'_> {
         if found < expected {
             return Err(ExtendError::NotGrown { part, expected, found }.into());
         }
-        tracing::info!(pool = %self.name, %part, size = %found, "grown");
+        tracing::debug!(pool = %self.name, %part, size = %found, "grown");
         Ok(())
     }
 

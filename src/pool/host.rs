@@ -9,7 +9,7 @@ use crate::backing::{LoopDevices, SystemLoops};
 use crate::dm::{self, DeviceMapper, Kernel};
 use crate::fs::{FileSystems, SystemFileSystems};
 use crate::thin_metadata::{MetadataReader, SystemMetadata};
-use crate::thin_tools::{MetadataChecker, ThinCheck};
+use crate::thin_tools::{MetadataChecker, MetadataTools, ThinCheck, ThinProvisioningTools};
 
 /// The things that a pool asks for anything outside its own directory.
 pub struct Host {
@@ -23,6 +23,8 @@ pub struct Host {
     pub fs: Arc<dyn FileSystems>,
     /// The checker of metadata.
     pub checker: Arc<dyn MetadataChecker>,
+    /// What makes metadata anew.
+    pub tools: Arc<dyn MetadataTools>,
     /// The reader of metadata.
     pub metadata: Arc<dyn MetadataReader>,
 }
@@ -36,6 +38,7 @@ impl Host {
             blocks: Arc::new(SystemBlockDevices),
             fs: Arc::new(SystemFileSystems),
             checker: Arc::new(ThinCheck),
+            tools: Arc::new(ThinProvisioningTools),
             metadata: Arc::new(SystemMetadata),
         })
     }

@@ -74,6 +74,13 @@ impl Lock {
         Self::attempt(path, FlockArg::LockExclusiveNonblock)
     }
 
+    /// Whether somebody has the lock for himself. Nothing is written; who tries for the lock in this very moment may find it
+    /// taken.
+    pub(super) fn is_held(path: &Path) -> bool {
+        let Ok(file) = File::open(path) else { return false };
+        matches!(Flock::lock(file, FlockArg::LockSharedNonblock), Err((_, Errno::EWOULDBLOCK)))
+    }
+
     /// Removes the lock's file and lets go. Who waits for it notices, and takes a new one.
     pub fn remove(self) -> Result<(), LockError> {
         files::remove(&self.path).map_err(|source| LockError::File { path: self.path.clone(), source })

@@ -28,16 +28,20 @@ mod paths;
 mod reading;
 mod reap;
 mod repair;
+mod rescue;
 mod setup;
 pub mod status;
 #[cfg(test)]
 mod tests;
 pub mod trim;
 mod usage;
+mod watch;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+#[cfg(test)]
+pub(crate) use activate::low_water_mark;
 pub use activate::{Activated, Deactivated};
 pub use activity::DeviceActivity;
 pub use container::{
@@ -58,8 +62,13 @@ pub use names::{ContainerName, ImageName, NameRefused};
 pub use paths::Paths;
 pub use reading::Reading;
 pub use repair::{Orphans, Rebuild, RebuildFrom, Rebuilt, Repaired};
+pub use rescue::{
+    BackedUp, BackedUpDevice, Generation, Kept, MadeOf, MetadataBackup, Outlook, RenewalPlan, Renewed,
+    RescueError, RestorePlan, Restored,
+};
 pub use setup::{SetUp, Setup, Wanted};
 pub use usage::{Branch, DeviceShare, DeviceUsage, Usage};
+pub use watch::{Pulse, Watch};
 
 use crate::backing::Backing;
 use crate::catalog::{Catalog, PoolFile, PoolRecord, PoolState};
@@ -77,6 +86,7 @@ pub struct Pool<'h> {
     device: dm::Name,
     patience: Duration,
     device_patience: Duration,
+    backups: u32,
 }
 
 /// Which pool, and how to go about it.
@@ -90,6 +100,8 @@ pub struct Location {
     pub patience: Duration,
     /// How long to wait for a device under the pool to appear.
     pub device_patience: Duration,
+    /// How many backups of the metadata are kept; with 0 none is made unless somebody asks for one.
+    pub metadata_backups: u32,
 }
 
 impl Location {
@@ -163,7 +175,8 @@ impl<'h> Pool<'h> {
         };
         let (name, paths) = (location.name.clone(), location.paths());
         let (patience, device_patience) = (location.patience, location.device_patience);
-        Ok(Self { host, name, paths, catalog, record, device, patience, device_patience })
+        let backups = location.metadata_backups;
+        Ok(Self { host, name, paths, catalog, record, device, patience, device_patience, backups })
     }
 
     /// The pool's name.

@@ -177,6 +177,7 @@ impl Pool<'_> {
             metadata_device: table.as_ref().and_then(|table| node(table.metadata)),
             mode,
             figures,
+            monitored: self.location().is_watched(),
         })
     }
 

@@ -65,10 +65,28 @@ impl Paths {
         self.locks().join("metadata")
     }
 
+    /// Held by who watches over the pool, as long as that is.
+    #[must_use]
+    pub fn monitor_lock(&self) -> PathBuf {
+        self.locks().join("monitor")
+    }
+
     /// There while a metadata snapshot of ours is held, so that one of a killed process is known from anybody else's.
     #[must_use]
     pub fn metadata_snapshot(&self) -> PathBuf {
         self.directory.join("metadata-snapshot")
+    }
+
+    /// Where backups of the metadata are.
+    #[must_use]
+    pub fn backups(&self) -> PathBuf {
+        self.directory.join("backups")
+    }
+
+    /// New metadata that is still being made, where it can't be made in its place; and the XML that it is made of.
+    #[must_use]
+    pub fn new_metadata(&self) -> [PathBuf; 2] {
+        [self.directory.join("metadata.new"), self.directory.join("metadata.new.xml")]
     }
 
     /// Held while a node of a layer comes or goes that is to be read: several may read one at a time.

@@ -185,6 +185,8 @@ pub struct Live {
     pub mode: Mode,
     /// The numbers; the kernel has none for a pool that failed.
     pub figures: Option<Figures>,
+    /// Whether a process watches over the pool (`thinpool monitor`).
+    pub monitored: bool,
 }
 
 /// What a pool can still do, as the kernel's status line tells it.

@@ -4,9 +4,10 @@ use std::fmt::Write;
 
 use serde::Serialize;
 
+use super::outlook_text;
 use super::row::printable;
-use crate::pool::Repaired;
 use crate::pool::check::{Finding, Remedy};
+use crate::pool::{Generation, MadeOf, Renewed, Repaired};
 
 /// The findings for programs; `docs/json.md` explains the keys.
 #[derive(Debug, Serialize)]
@@ -15,6 +16,26 @@ pub struct CheckJson<'a> {
     found: &'a [Finding],
     repaired: &'a [Finding],
     failed: Vec<Failed<'a>>,
+    renewed_metadata: Option<RenewedJson<'a>>,
+}
+
+#[derive(Debug, Serialize)]
+struct RenewedJson<'a> {
+    made_of_backup: Option<Generation>,
+    kept: String,
+    lost: &'a [String],
+    shrunk: &'a [String],
+}
+
+impl<'a> From<&'a Renewed> for RenewedJson<'a> {
+    fn from(renewed: &'a Renewed) -> Self {
+        let made_of_backup = match renewed.made_of {
+            MadeOf::TheDamaged => None,
+            MadeOf::Backup(generation) => Some(generation),
+        };
+        let (lost, shrunk) = (&renewed.outlook.lost, &renewed.outlook.shrunk);
+        Self { made_of_backup, kept: renewed.kept.to_string(), lost, shrunk }
+    }
 }
 
 #[derive(Debug, Serialize)]
@@ -28,7 +49,8 @@ impl<'a> CheckJson<'a> {
     /// Of a check.
     #[must_use]
     pub fn found(findings: &'a [Finding]) -> Self {
-        Self { clean: is_clean(findings), found: findings, repaired: &[], failed: Vec::new() }
+        let (failed, renewed_metadata) = (Vec::new(), None);
+        Self { clean: is_clean(findings), found: findings, repaired: &[], failed, renewed_metadata }
     }
 
     /// Of a repair.
@@ -36,7 +58,13 @@ impl<'a> CheckJson<'a> {
     pub fn repaired(repaired: &'a Repaired) -> Self {
         let failed = repaired.failed.iter();
         let failed = failed.map(|(finding, error)| Failed { finding, error: error.to_string() }).collect();
-        Self { clean: is_clean(&repaired.left), found: &repaired.left, repaired: &repaired.done, failed }
+        Self {
+            clean: is_clean(&repaired.left),
+            found: &repaired.left,
+            repaired: &repaired.done,
+            failed,
+            renewed_metadata: repaired.renewed.as_ref().map(RenewedJson::from),
+        }
     }
 }
 
@@ -74,6 +102,10 @@ pub fn repaired_text(repaired: &Repaired) -> String {
     for (finding, error) in &repaired.failed {
         let _ = writeln!(text, "{:<8}  {}", "Failed", printable(&finding.sentence));
         let _ = writeln!(text, "{:<8}    -> {}", "", printable(&error.to_string()));
+    }
+    if let Some(renewed) = &repaired.renewed {
+        let _ = writeln!(text, "The new metadata was made of {}. {}", renewed.made_of, renewed.kept);
+        text += &outlook_text(&renewed.outlook);
     }
     text + &found_text(&repaired.left)
 }

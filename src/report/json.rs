@@ -95,6 +95,7 @@ struct Kernel<'a> {
     when_full: Option<NoSpacePolicy>,
     discard: Option<Discard>,
     held_metadata_root: Option<u64>,
+    monitored: bool,
 }
 
 #[derive(Debug)]
@@ -166,6 +167,7 @@ fn kernel<'a>(status: &'a Status, live: &'a Live) -> Kernel<'a> {
         when_full: figures.map(|f| f.no_space),
         discard: figures.map(|f| f.discard),
         held_metadata_root: figures.and_then(|f| f.held_root),
+        monitored: live.monitored,
     }
 }
 

@@ -126,6 +126,7 @@ pub(crate) fn every_status() -> Vec<Status> {
         Problem::HostRoomUnknown { path: path() },
         Problem::Overcommitted { path: path(), free, available },
         Problem::StatusUnreadable { why: "permission denied".to_owned() },
+        Problem::NotMonitored,
         Problem::Loopback,
     ];
     vec![
@@ -200,6 +201,7 @@ fn live() -> Live {
             metadata_low_water: Some(MetaBlocks(1024)),
             held_root: None,
         }),
+        monitored: true,
     }
 }
 

@@ -37,6 +37,9 @@ fn ours(status: &Status) -> Vec<Row> {
         Row::new("Devices", from_catalog(status, |known| devices(known.devices))),
         Row::new("Low Water Mark", low_water(status)),
     ];
+    if let Some(live) = &status.live {
+        rows.push(Row::new("Monitor", if live.monitored { "running" } else { "not running" }));
+    }
     if let Some(known) = status.known.as_ref().filter(|known| !known.waiting.is_empty()) {
         rows.push(Row::new(
             "Waiting Devices",
@@ -158,6 +161,7 @@ Pool Mode: read-write
 Transaction Id: 7
 Devices: 1 base, 3 images, 1 container
 Low Water Mark: 5.369GB
+Monitor: running
 Waiting Devices: thinpool-web1 (to be deleted, open 1 time)
 Metadata Check: sound (quick, after a clean shutdown, 0.1 s)
 Loop Files: data 107.4GB (2.36GB allocated), metadata 2.147GB (2.5MB allocated)

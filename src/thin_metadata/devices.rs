@@ -25,8 +25,8 @@ pub struct ThinDevice {
 }
 
 impl Metadata {
-    /// Every thin device of the pool, by id.
-    pub fn devices(&self) -> Result<Vec<ThinDevice>, MetadataError> {
+    /// What is known of each thin device, by id, whether its mappings can be read or not.
+    pub fn details(&self) -> Result<Vec<ThinDevice>, MetadataError> {
         let mut devices = Vec::new();
         let details = Tree { root: self.superblock.details_root, value_size: DETAILS };
         details.each_leaf(self.blocks.as_ref(), |leaf| {
@@ -35,6 +35,12 @@ impl Metadata {
             }
             Ok(())
         })?;
+        Ok(devices)
+    }
+
+    /// Every thin device of the pool, by id.
+    pub fn devices(&self) -> Result<Vec<ThinDevice>, MetadataError> {
+        let devices = self.details()?;
         let roots = self.roots()?;
         let mut mapped = roots.keys().copied();
         for device in &devices {

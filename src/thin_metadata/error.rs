@@ -56,6 +56,9 @@ pub enum MetadataError {
     /// The pool has no such device.
     #[error("the pool has no thin device {0}")]
     NoSuchDevice(DeviceId),
+    /// What was read can't be written to where it was to go.
+    #[error("the copy of the pool's metadata can't be written: {0}")]
+    Copy(io::Error),
 }
 
 /// What is wrong with a block of a tree.

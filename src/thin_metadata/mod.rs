@@ -19,6 +19,7 @@ pub(crate) mod testing;
 mod tests;
 mod tree;
 mod usage;
+mod xml;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -29,6 +30,7 @@ pub use blocks::Blocks;
 pub use devices::ThinDevice;
 pub use error::{Damage, MetadataError};
 pub use usage::{BlockUsage, Share};
+pub use xml::Leaves;
 
 use self::blocks::{Buffer, FileBlocks};
 use crate::dm::{self, DeviceNumber, Superblock, SuperblockError};

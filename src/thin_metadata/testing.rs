@@ -6,7 +6,7 @@ use std::io;
 use super::Blocks;
 use super::blocks::SIZE;
 use super::node::{CHECKSUM_XOR, INNER, LEAF};
-use crate::dm::{self, DeviceNumber, Superblock, Twin, TwinVolume, checksum};
+use crate::dm::{self, DeviceNumber, Superblock, Twin, TwinMapping, TwinVolume, checksum};
 use crate::units::{BlockSize, DataBlocks, DeviceId, MetaBlocks, TransactionId};
 
 /// A key and its value.
@@ -137,6 +137,56 @@ impl Image {
     pub(crate) fn boxed(&self) -> Box<dyn Blocks> {
         Box::new(self.clone())
     }
+}
+
+/// What a thin_restore would make of this XML: the devices' mappings. Each `def` must stand before it is referred to.
+pub(crate) fn volumes_of_xml(text: &str) -> Volumes {
+    let number = |line: &str, key: &str| -> u64 {
+        let rest = line.split_once(&format!(" {key}=\"")).unwrap_or_else(|| panic!("{key} in {line}")).1;
+        rest.split_once('"').expect("closed").0.parse().expect("a number")
+    };
+    let (mut defs, mut volumes) = (HashMap::new(), Volumes::new());
+    let mut open = BTreeMap::new();
+    let mut header = String::new();
+    for line in text.lines() {
+        match line.split([' ', '>']).next().expect("a word") {
+            "<def" | "<device" => {
+                assert!(header.is_empty(), "{line} in {header}");
+                header = line.to_owned();
+            }
+            "</def" => {
+                drop(defs.insert(number(&std::mem::take(&mut header), "name"), std::mem::take(&mut open)));
+            }
+            "<ref" => open.extend(defs[&number(line, "name")].clone()),
+            "</device" => {
+                let line = std::mem::take(&mut header);
+                let mappings = std::mem::take(&mut open);
+                assert_eq!(number(&line, "mapped_blocks"), mappings.len() as u64);
+                let clock = |key| u32::try_from(number(&line, key)).expect("a clock");
+                let volume = TwinVolume {
+                    mappings,
+                    transaction_id: TransactionId(number(&line, "transaction")),
+                    created: clock("creation_time"),
+                    snapshotted: clock("snap_time"),
+                };
+                let id = u32::try_from(number(&line, "dev_id")).expect("24 bits");
+                volumes.insert(id.try_into().expect("24 bits"), volume);
+            }
+            "<single_mapping" | "<range_mapping" => {
+                let is_single = line.starts_with("<single");
+                let (from, to) =
+                    if is_single { ("origin_block", "data_block") } else { ("origin_begin", "data_begin") };
+                let length = if is_single { 1 } else { number(line, "length") };
+                let time = u32::try_from(number(line, "time")).expect("a clock");
+                open.extend((0..length).map(|step| {
+                    let block = number(line, to) + step;
+                    (number(line, from) + step, TwinMapping { block, time })
+                }));
+            }
+            _ => {}
+        }
+    }
+    volumes
 }
 
 /// Gives a node the checksum that fits it.

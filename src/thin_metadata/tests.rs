@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use proptest::prelude::*;
 
-use super::testing::{Image, Volumes, seal};
+use super::testing::{Image, Volumes, seal, volumes_of_xml};
 use super::*;
 use crate::dm::{TwinMapping, TwinVolume};
 use crate::units::{DeviceId, TransactionId};
@@ -295,5 +295,38 @@ proptest! {
             block.copy_from_slice(&noise);
         }
         prop_assert!(read(&image).expect("its superblock is sound").devices().is_err());
+    }
+}
+
+fn xml(image: &Image, leaves: Leaves) -> Result<String, MetadataError> {
+    let mut text = Vec::new();
+    read(image)?.write_xml("of a test", leaves, &mut text)?;
+    Ok(String::from_utf8(text).expect("text"))
+}
+
+#[test]
+fn a_copy_has_every_mapping_of_every_device_and_what_is_shared_once_if_it_must_be() {
+    for fill in [2, 5, 84] {
+        let mut volumes = three();
+        volumes.insert(id(9), volume([]));
+        let image = Image::of(&volumes, DATA, fill);
+        for leaves in [Leaves::WrittenOut, Leaves::Shared] {
+            let text = xml(&image, leaves).expect("sound");
+            assert_eq!(volumes_of_xml(&text), volumes, "{fill} entries a node");
+            // Devices 7 and 0xffffff share all leaves up to their block 40.
+            let shared =
+                if leaves == Leaves::Shared && fill == 5 { 8 } else { text.matches("<def ").count() };
+            assert_eq!((text.matches("<def ").count(), text.matches("<ref ").count()), (shared, 2 * shared));
+        }
+    }
+}
+
+#[test]
+fn damaged_metadata_is_never_copied_as_if_it_were_whole() {
+    let image = Image::of(&three(), DATA, 5);
+    for block in 1..image.blocks.len() {
+        let mut damaged = image.clone();
+        damaged.blocks[block][100] ^= 1;
+        xml(&damaged, Leaves::Shared).expect_err("every block is needed");
     }
 }

@@ -88,7 +88,7 @@ pub(super) fn data_block(mapping: u64) -> u64 {
 
 /// The trees of all devices, grown together where they share nodes.
 #[derive(Default)]
-struct Forest {
+pub(super) struct Forest {
     inner: HashMap<MetaBlocks, Vec<MetaBlocks>>,
     /// Each leaf with the number of its mappings.
     leaves: HashMap<MetaBlocks, u64>,
@@ -103,14 +103,14 @@ enum Owner {
 
 /// What lies below a node.
 #[derive(Debug, Clone, Copy)]
-struct Measure {
+pub(super) struct Measure {
     height: u32,
     mapped: u64,
 }
 
 impl Forest {
     /// Reads every node once, level by level, and marks what the leaves map.
-    fn grow(
+    pub(super) fn grow(
         &mut self,
         blocks: &dyn Blocks,
         roots: impl Iterator<Item = MetaBlocks>,
@@ -143,7 +143,7 @@ impl Forest {
 
     /// How high a node is above its leaves, which all lie at the same depth, and how much they map. A node that leads back
     /// to itself would be higher than [`DEEPEST`].
-    fn measure(
+    pub(super) fn measure(
         &self,
         block: MetaBlocks,
         level: u32,
@@ -174,6 +174,21 @@ impl Forest {
         Ok(measure)
     }
 
+    /// The nodes below an inner node, in the order of their keys; none of a leaf.
+    pub(super) fn children(&self, block: MetaBlocks) -> Option<&[MetaBlocks]> {
+        self.inner.get(&block).map(Vec::as_slice)
+    }
+
+    /// The leaves to which several devices lead, and that map anything, in the order in which they lie.
+    pub(super) fn shared_leaves(&self, roots: impl Iterator<Item = MetaBlocks>) -> Vec<MetaBlocks> {
+        let owners = self.owners(roots);
+        let is_shared = |leaf: &MetaBlocks| matches!(owners.get(leaf), Some(Owner::Several));
+        let leaves = self.leaves.iter().filter(|(_, mapped)| **mapped > 0).map(|(leaf, _)| *leaf);
+        let mut shared: Vec<MetaBlocks> = leaves.filter(is_shared).collect();
+        shared.sort_unstable();
+        shared
+    }
+
     /// Which devices lead to each node. No node is visited more than twice: for its first device, and when a second comes.
     fn owners(&self, roots: impl Iterator<Item = MetaBlocks>) -> HashMap<MetaBlocks, Owner> {
         let mut owners = HashMap::with_capacity(self.inner.len() + self.leaves.len());
@@ -194,14 +209,14 @@ impl Forest {
 }
 
 /// Two bits for each block of the data: mapped in some leaf, and in more than one.
-struct Marks {
+pub(super) struct Marks {
     blocks: DataBlocks,
     once: Vec<u64>,
     again: Vec<u64>,
 }
 
 impl Marks {
-    fn new(blocks: DataBlocks) -> Self {
+    pub(super) fn new(blocks: DataBlocks) -> Self {
         let words = usize::try_from(blocks.0.div_ceil(64)).unwrap_or(0);
         Self { blocks, once: vec![0; words], again: vec![0; words] }
     }

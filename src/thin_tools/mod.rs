@@ -1,4 +1,6 @@
-//! The checker of a pool's metadata, from thin-provisioning-tools: run, never linked.
+//! The checker of a pool's metadata, from thin-provisioning-tools: run, never linked. And those who make it anew.
+
+mod make;
 
 use std::path::Path;
 use std::process::Command;
@@ -6,6 +8,8 @@ use std::time::{Duration, Instant};
 
 use lvm::RunError;
 use serde::{Deserialize, Serialize};
+
+pub use make::{Known, MetadataTools, ThinProvisioningTools, ToolError, longest};
 
 /// Checks metadata that no pool has loaded: by thin_check, or as a test wants it.
 pub trait MetadataChecker: Send + Sync {

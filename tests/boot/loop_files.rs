@@ -36,6 +36,7 @@ const SET_UP: &str = r#"
 const ALL_THERE: &str = r#"
     assert_booted_well
     assert_active thinpool@thinpool.service thinpool@ci-2.x.service srv-web.mount srv-unit.mount
+    assert_active thinpool-monitor@thinpool.service thinpool-monitor@ci-2.x.service
     assert_filled /srv/web
     assert_filled /srv/unit
     [ ! -e /dev/mapper/thinpool-idle ] || fail "a container came back that was only mounted"
@@ -59,6 +60,8 @@ const AFTER_THE_CUT: &str = r#"
     assert_booted_well
     [ "$(systemctl is-active thinpool@thinpool.service)" = inactive ] || fail "the unit of a pool that is gone is active"
     [ "$(systemctl is-enabled thinpool@thinpool.service)" = disabled ] || fail "the unit of a pool that is gone is enabled"
+    [ "$(systemctl is-enabled thinpool-monitor@thinpool.service)" = disabled ] || fail "the monitor of a pool that is gone is enabled"
+    [ ! -e /etc/systemd/system/thinpool-monitor@thinpool.service.d ] || fail "the drop-in of its monitor is there"
     [ ! -e /etc/systemd/system/thinpool@thinpool.service.d ] || fail "the drop-in of a pool that is gone is there"
 "#;
 

@@ -376,7 +376,7 @@ fn after_a_crash_the_metadata_is_checked_and_damage_is_not_loaded() {
     let at = u64::from_le_bytes(root) * 4096;
     file.write_all_at(&[0xA5; 512], at).expect("written");
     let error = bench.fails(7, ["activate"]);
-    assert!(error.contains("damaged") && error.contains("thin_repair"), "{error}");
+    assert!(error.contains("damaged") && error.contains("thinpool repair"), "{error}");
     assert!(!bench.has_node("pool"));
     let keys = bench.status()["problems"].to_string();
     assert!(keys.contains("metadata_damaged"), "{keys}");

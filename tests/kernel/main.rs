@@ -21,7 +21,9 @@ mod layers;
 mod lifecycle;
 mod lists;
 mod metrics;
+mod monitor;
 mod mounts;
+mod rescue;
 mod settings;
 mod status;
 mod support;
@@ -30,3 +32,4 @@ mod top;
 #[path = "../tree/mod.rs"]
 mod tree;
 mod usage;
+mod watched;

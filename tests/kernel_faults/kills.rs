@@ -120,7 +120,8 @@ fn assert_destroyed(bench: &Bench, context: &str) {
 
 /// Fails if there is anything that belongs to nobody.
 fn assert_no_strays(bench: &Bench, context: &str) {
-    const KNOWN: [&str; 10] = [
+    const KNOWN: [&str; 11] = [
+        "backups",
         "catalog.db",
         "catalog.db-shm",
         "catalog.db-wal",
@@ -136,7 +137,8 @@ fn assert_no_strays(bench: &Bench, context: &str) {
     assert!(cookies().is_empty(), "{context}: {:?}", cookies());
     let mounts = std::fs::read_to_string("/proc/self/mounts").expect("read");
     assert!(!mounts.contains(&bench.name), "{context}: {mounts}");
-    let strange = |file: &String| !KNOWN.contains(&file.as_str());
+    // What a replacement keeps is kept for good.
+    let strange = |file: &String| !KNOWN.contains(&file.as_str()) && !file.starts_with("metadata.replaced-");
     let files: Vec<_> = listing(&bench.state()).into_iter().filter(strange).collect();
     assert!(files.is_empty(), "{context}: {files:?}");
     wait_until("two loop devices", || bench.attached().len() == 2);

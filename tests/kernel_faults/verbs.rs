@@ -34,6 +34,9 @@ pub const VERBS: &[Verb] = &[
     verb("check", active_pool, |_| words(&["check"]), &[0]),
     verb("repair", orphan, |_| words(&["repair", "--yes"]), &[0, 9]),
     verb("repair --delete-orphans", orphan, |_| words(&["repair", "--delete-orphans", "--yes"]), &[0, 9]),
+    verb("repair --of-metadata", wiped, |_| words(&["repair", "--yes"]), &[0, 9]),
+    verb("metadata backup", active_pool, |_| words(&["metadata", "backup"]), &[0]),
+    verb("metadata restore", backed_up, |_| words(&["metadata", "restore", "--yes"]), &[0]),
     verb("image tag", no_image, |_| words(&["image", "tag", "small", "second"]), &[0, 7]),
     verb("image export", no_export, export, &[0, 7]),
     verb("image prune", image, |_| words(&["image", "prune", "--yes"]), &[0]),
@@ -83,6 +86,7 @@ pub const VERBS: &[Verb] = &[
 /// The leaves of the command line that change nothing.
 pub const READERS: &[&str] = &[
     "status",
+    "metadata list",
     "top",
     "image list",
     "image inspect",
@@ -95,6 +99,9 @@ pub const READERS: &[&str] = &[
     "doctor",
     "completions",
 ];
+
+/// What doesn't end by itself. Its steps are those of `extend`; `monitor` in `kernel_alone` kills it while it makes them.
+pub const ENDLESS: &[&str] = &["monitor"];
 
 const fn verb(
     name: &'static str,
@@ -136,6 +143,23 @@ fn anew(bench: &Bench) {
 
 fn at_rest(bench: &Bench) {
     pool(bench, |pool| pool.deactivate().map(drop));
+}
+
+/// At rest, with a backup of that.
+fn backed_up(bench: &Bench) {
+    pool(bench, |pool| {
+        put_away(pool);
+        pool.back_up_metadata()?;
+        pool.deactivate().map(drop)
+    });
+}
+
+/// The same, and then its superblock is wiped.
+fn wiped(bench: &Bench) {
+    use std::os::unix::fs::FileExt;
+    backed_up(bench);
+    let metadata = std::fs::File::options().write(true).open(bench.state().join("metadata")).expect("opens");
+    metadata.write_all_at(&[0; 4096], 0).expect("written");
 }
 
 fn active_pool(bench: &Bench) {
@@ -282,6 +306,7 @@ impl Bench {
             root: self.root(),
             patience: Duration::from_secs(60),
             device_patience: Duration::ZERO,
+            metadata_backups: 3,
         }
     }
 }
@@ -291,6 +316,7 @@ fn a_command_that_changes_something_and_is_never_killed_is_one_that_nobody_knows
     let tested = |leaf: &str| {
         VERBS.iter().any(|verb| verb.name == leaf || verb.name.starts_with(&format!("{leaf} --")))
             || READERS.contains(&leaf)
+            || ENDLESS.contains(&leaf)
     };
     let leaves = leaves(&thinpool::cli::command(), "");
     let missing: Vec<_> = leaves.iter().filter(|leaf| !tested(leaf)).collect();

@@ -2,7 +2,7 @@
 
 use lvm::{Lv, LvId, Lvm, LvmError, NewPv, Pv, PvUuid, Refusal, Size, Tag, Vg, VgName};
 
-use super::{Disk, Group, SPARE, Volumes, VolumesError, tag_of};
+use super::{Disk, Group, Volumes, VolumesError, tag_of};
 use crate::backing::Part;
 use crate::backing::block::Identity;
 use crate::units::{BlockSize, Bytes};
@@ -33,7 +33,7 @@ impl Growable {
         refuse_strange(&lv, &tag)?;
         let spare = match (part, &volumes.group) {
             (Part::Metadata, Some(_)) => {
-                let spare = LvId::new(lv.id.vg.clone(), SPARE.parse()?)?;
+                let spare = LvId::new(lv.id.vg.clone(), volumes.spare_name().parse()?)?;
                 lvm.find_lv(&spare)?.filter(|spare| spare.tags.contains(&tag)).map(|spare| spare.id)
             }
             _ => None,
@@ -162,7 +162,7 @@ impl Volumes {
 }
 
 /// Refuses a volume that was made for somebody else.
-fn refuse_strange(lv: &Lv, tag: &Tag) -> Result<(), VolumesError> {
+pub(super) fn refuse_strange(lv: &Lv, tag: &Tag) -> Result<(), VolumesError> {
     if lv.tags.contains(tag) {
         return Ok(());
     }

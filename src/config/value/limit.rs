@@ -70,3 +70,23 @@ impl SettingType for Timeout {
         format!("{}s", self.0.as_secs())
     }
 }
+
+/// How many backups are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Backups(pub u32);
+
+impl SettingType for Backups {
+    const SHAPE: Shape = Shape::TextOrNumber;
+
+    fn allowed() -> String {
+        "a whole number from 0 to 1000".to_owned()
+    }
+
+    fn parse(text: &str) -> Result<Self, Option<String>> {
+        text.parse().ok().filter(|count| *count <= 1000).map(Self).ok_or(None)
+    }
+
+    fn show(&self) -> String {
+        self.0.to_string()
+    }
+}

@@ -136,7 +136,7 @@ fn suspect(pool: &Pool<'_>, device: &Device, why: String) -> Result<Option<Suspe
 }
 
 /// A device as a sentence names it.
-pub(super) fn told(entry: &Entry) -> String {
+pub(in crate::pool) fn told(entry: &Entry) -> String {
     match (&entry.container, entry.device.kind) {
         (Some(name), _) => format!("the container '{name}' (device {})", entry.device.id),
         (None, DeviceKind::Base) => format!("the base (device {})", entry.device.id),

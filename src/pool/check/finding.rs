@@ -37,6 +37,10 @@ pub enum Remedy {
 /// One step of a repair. Each can be made again, or after a kill, without harm.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Repair {
+    /// Damaged metadata is made anew; the damaged is kept.
+    RenewMetadata,
+    /// The kernel's wish for a check is taken away, after one.
+    ClearNeedsCheck,
     /// A record goes into quarantine.
     Quarantine(Suspect),
     /// A device of the pool's that no record knows becomes a container, or is deleted if that was asked for.
@@ -69,6 +73,8 @@ pub enum Repair {
 /// When a step is made: each only when there is none left of those before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(in crate::pool) enum Phase {
+    /// As long as the metadata is damaged, what it says is nothing to go by.
+    Metadata,
     /// Until every record is compared with what the pool has, nothing else may trust them.
     Records,
     /// From here on the pool can be changed.
@@ -80,6 +86,7 @@ pub(in crate::pool) enum Phase {
 impl Repair {
     pub(in crate::pool) fn phase(&self) -> Phase {
         match self {
+            Self::RenewMetadata | Self::ClearNeedsCheck => Phase::Metadata,
             Self::Quarantine(_) | Self::Adopt { .. } | Self::Measure(_) => Phase::Records,
             Self::TakeTransaction(_) | Self::Settle => Phase::Transaction,
             Self::Reap(_)
@@ -100,6 +107,10 @@ impl Repair {
 impl fmt::Display for Repair {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::RenewMetadata => f.write_str(
+                "make new metadata of what thin_repair can still read, or of the newest backup; the damaged is kept",
+            ),
+            Self::ClearNeedsCheck => f.write_str("check all of it, and let the kernel know that it is sound"),
             Self::Quarantine(Suspect { record, .. }) => {
                 write!(f, "put the record of {record} into quarantine")?;
                 if record.device().is_some() {

@@ -17,7 +17,7 @@ mod remains;
 mod unfinished;
 mod view;
 
-pub(super) use devices::disagreement;
+pub(super) use devices::{disagreement, told};
 pub(super) use finding::Phase;
 pub use finding::{Finding, Remedy, Repair};
 pub(super) use limits::{ids, is_scarce};

@@ -146,6 +146,7 @@ impl Pool<'_> {
             root: self.paths.directory().parent().unwrap_or(Path::new("/")).to_owned(),
             patience: self.patience,
             device_patience: self.device_patience,
+            metadata_backups: self.backups,
         }
     }
 

@@ -16,7 +16,7 @@ use super::check::{Finding, Phase, Repair};
 use super::destroy::remove_if_empty;
 use super::lock::Lock;
 use super::setup::make_base;
-use super::{Host, Location, Pool, PoolError, now};
+use super::{Host, Location, Pool, PoolError, Renewed, now};
 use crate::catalog::DeviceState;
 use crate::dm::{self, PoolStatus, Removal, Uuid};
 use crate::units::TransactionId;
@@ -39,6 +39,8 @@ pub struct Repaired {
     pub failed: Vec<(Finding, PoolError)>,
     /// What is found now.
     pub left: Vec<Finding>,
+    /// How damaged metadata was made anew, if it was.
+    pub renewed: Option<Renewed>,
 }
 
 impl Location {
@@ -46,20 +48,28 @@ impl Location {
     pub fn repair(&self, host: &Host, orphans: Orphans) -> Result<Repaired, PoolError> {
         let mut pool = Pool::open(host, self)?;
         let life = pool.life()?;
-        let was_active = pool.active()?.is_some_and(|info| info.live);
-        let repaired = pool.repair(&life, orphans);
-        if was_active || pool.active()?.is_none() {
+        pool.repair_and_rest(&life, orphans)
+    }
+}
+
+impl Pool<'_> {
+    /// A pool that was at rest is so afterwards.
+    pub(super) fn repair_and_rest(&mut self, life: &Lock, orphans: Orphans) -> Result<Repaired, PoolError> {
+        let was_active = self.active()?.is_some_and(|info| info.live);
+        if !was_active {
+            self.settle_replacement()?;
+        }
+        let repaired = self.repair(life, orphans);
+        if was_active || self.active()?.is_none() {
             return repaired;
         }
-        let rested = pool.deactivate_under_lock(&life).map(drop);
+        let rested = self.deactivate_under_lock(life).map(drop);
         match repaired {
             Ok(repaired) => rested.map(|()| repaired),
             Err(cause) => Err(cause.after_cleaning_up(rested)),
         }
     }
-}
 
-impl Pool<'_> {
     fn repair(&mut self, life: &Lock, orphans: Orphans) -> Result<Repaired, PoolError> {
         let mut found = self.check_under_lock(life)?;
         if orphans == Orphans::Delete && found.iter().any(|finding| finding.kind == "transaction_mismatch") {
@@ -68,7 +78,13 @@ impl Pool<'_> {
         let mut repaired = Repaired::default();
         while let Some(steps) = repaired.next_steps(&found) {
             for finding in steps {
-                match self.make(finding.repair(), life, orphans) {
+                let made = match finding.repair() {
+                    Some(Repair::RenewMetadata) => {
+                        self.renew_metadata(life).map(|renewed| repaired.renewed = Some(renewed))
+                    }
+                    repair => self.make(repair, life, orphans),
+                };
+                match made {
                     Ok(()) => repaired.done.push(finding),
                     Err(error) => repaired.failed.push((finding, error)),
                 }
@@ -85,6 +101,9 @@ impl Pool<'_> {
             self.load_to_repair(life)?;
         }
         match repair {
+            // What came of it is told, so it is made where that is kept.
+            Repair::RenewMetadata => self.renew_metadata(life).map(drop),
+            Repair::ClearNeedsCheck => self.clear_needs_check(life),
             Repair::Quarantine(suspect) => {
                 let _change = Lock::exclusive(&self.paths.change_lock(), self.patience)?;
                 Ok(self.catalog.quarantine(suspect, now())?)
@@ -154,6 +173,9 @@ impl Repaired {
             self.done.iter().any(again) || self.failed.iter().any(|(other, _)| again(other))
         };
         let phase = |finding: &Finding| finding.repair().map(Repair::phase);
+        if self.failed.iter().any(|(failed, _)| phase(failed) == Some(Phase::Metadata)) {
+            return None;
+        }
         // As long as a record is open, whatever relies on the records must wait.
         let records_failed = self.failed.iter().any(|(failed, _)| phase(failed) == Some(Phase::Records));
         let is_mismatched = found.iter().any(|finding| finding.kind == "transaction_mismatch");

@@ -69,6 +69,10 @@ impl Status {
             of_the_figures(live.mode, figures, found);
             self.of_both(figures, live.mode, found);
         }
+        // Somebody else's is for whoever made it to watch.
+        if !live.monitored && self.known.is_some() && !self.lies_on_a_thin_pool() {
+            found.push(Problem::NotMonitored);
+        }
     }
 
     /// What shows only when catalog and kernel are compared.

@@ -202,6 +202,8 @@ pub enum Problem {
         /// Why.
         why: String,
     },
+    /// The pool is active, and nobody watches over it.
+    NotMonitored,
     /// The pool lies on loop files.
     Loopback,
 }
@@ -218,6 +220,7 @@ impl Problem {
         match self {
             Self::Absent
             | Self::Loopback
+            | Self::NotMonitored
             | Self::Overcommitted { .. }
             | Self::DeviceLarger { .. }
             | Self::NotChecked { after_crash: false, .. } => Severity::Note,
@@ -284,6 +287,7 @@ impl Problem {
             Self::HostRoomUnknown { .. } => "host_room_unknown",
             Self::Overcommitted { .. } => "overcommitted",
             Self::StatusUnreadable { .. } => "status_unreadable",
+            Self::NotMonitored => "not_monitored",
             Self::Loopback => "loopback",
         }
     }
@@ -295,6 +299,7 @@ impl Problem {
         let run = |command: &str| command_for(pool, command);
         let size = |bytes: &Bytes| DockerSize(*bytes).to_string();
         let (setup, activate, deactivate) = (run("setup"), run("activate"), run("deactivate"));
+        let repair = run("repair");
         let (remove_container, remove_image) = (run("container remove"), run("image remove"));
         match self {
             Self::Absent => format!("There is no pool {pool}. `{setup}` makes one."),
@@ -312,13 +317,17 @@ impl Problem {
                 "Only {} of {} for data is free{}. Free some with `{remove_container}` and `{remove_image}`.",
                 size(free),
                 size(total),
-                if *refuses_new { ", less than the minimum: new images and containers are refused" } else { "" },
+                if *refuses_new {
+                    ", less than the minimum: new images and containers are refused"
+                } else {
+                    ""
+                },
             ),
             Self::OutOfMetadataSpace => format!(
                 "The pool has no free block for metadata, so the kernel made it read-only and nothing can be \
-                 removed either. Copy what you need out of the containers, which can still be read, before you \
-                 change anything; then `{deactivate}`, back up data and metadata, and repair the metadata onto \
-                 a larger file or device with thin_repair(8)."
+                 removed either. Give it more metadata with `{}`, which works while it is active; then remove what you can \
+                 with `{remove_container}` and `{remove_image}`.",
+                run("extend")
             ),
             Self::MetadataNearlyFull { free, total } => format!(
                 "Only {} of {} for metadata is free; when it is full, not even removing works. Remove what you \
@@ -328,17 +337,16 @@ impl Problem {
             ),
             Self::ReadOnly => format!(
                 "The kernel made the pool read-only after an error; the kernel's log (`dmesg`) has the reason. \
-                 Stop the containers, `{deactivate}`, check the metadata with thin_check(8), then `{activate}`."
+                 Stop the containers, `{deactivate}`, have `{repair}` look at the metadata, then `{activate}`."
             ),
             Self::NeedsCheck => format!(
                 "The kernel wants the pool's metadata checked and writes nothing until then. Stop the containers, \
-                 `{deactivate}`, back up the metadata, run thin_check(8) on it (thin_check \
-                 --clear-needs-check-flag if it finds nothing wrong), then `{activate}`."
+                 `{deactivate}`, have `{repair}` check all of it and mend what is wrong, then `{activate}`."
             ),
             Self::Failed => format!(
                 "The kernel gave the pool up: nothing can be read or written. `dmesg` has the reason, most often \
-                 the disk under it. Stop the containers, `{deactivate}`, back up the metadata, check it \
-                 with thin_check(8), then `{activate}`. Don't destroy the pool: the data is most likely intact."
+                 the disk under it. Stop the containers, `{deactivate}`, have `{repair}` look at the metadata, then `{activate}`. \
+                 Don't destroy the pool: the data is most likely intact."
             ),
             Self::TransactionMismatch { expected, found } => format!(
                 "Catalog and pool don't belong together: the catalog expects transaction id {expected}, the pool \
@@ -348,13 +356,14 @@ impl Problem {
                 run("check"),
                 run("repair"),
             ),
-            Self::SuperblockDamaged { all_zero: true } => "The pool's metadata begins with zeros: it was wiped or \
+            Self::SuperblockDamaged { all_zero: true } => format!(
+                "The pool's metadata begins with zeros: it was wiped or \
                  replaced. Activating it would make the kernel format an empty pool over it, so that is refused. \
-                 Put back a copy of the metadata before anything else."
-                .to_owned(),
+                 `{repair}` tells what can be saved, of what is left of it or of a backup, and asks before it does."
+            ),
             Self::SuperblockDamaged { all_zero: false } => format!(
-                "The superblock of the pool's metadata is damaged, so the pool isn't activated. Back up the \
-                 metadata, then repair it with thin_repair(8) or put back a copy, then `{activate}`."
+                "The superblock of the pool's metadata is damaged, so the pool isn't activated. `{repair}` tells what can be \
+                 saved and asks before it does; then `{activate}`."
             ),
             Self::LoopFileMissing { path } => format!(
                 "The loop file {} is missing. Mount the file system it lies on, or put the file back, then \
@@ -397,8 +406,8 @@ impl Problem {
                  -ay`)."
             ),
             Self::MetadataDamaged { said } => format!(
-                "The pool's metadata is damaged ({said}), so the pool isn't activated. Copy the metadata before anything else, \
-                 and repair the copy with thin_repair(8). `{activate} --no-check` loads it as it is."
+                "The pool's metadata is damaged ({said}), so the pool isn't activated. `{repair}` tells what would be lost, and asks; \
+                 it keeps the damaged metadata. `{activate} --no-check` loads it as it is."
             ),
             Self::IdsScarce { used, limit } => format!(
                 "{used} of the {limit} ids that a pool has for its devices are in use; without a free one, no image is imported \
@@ -411,9 +420,11 @@ impl Problem {
             ),
             Self::MetadataLeaks => format!(
                 "The pool's metadata counts blocks as used that nobody uses: nothing is lost but their room. Stop the \
-                 containers, `{deactivate}`, and repair a copy of the metadata with thin_repair(8) to have it back."
+                 containers, `{deactivate}`, and `{repair}` to have it back."
             ),
-            Self::NotChecked { after_crash, why } => not_checked(*after_crash, *why, &deactivate, &activate),
+            Self::NotChecked { after_crash, why } => {
+                not_checked(*after_crash, *why, [&deactivate, &repair, &activate])
+            }
             Self::Suspended => format!(
                 "The pool is suspended: whatever reads or writes in it waits. Should nobody be at work on it, \
                  `{activate}` resumes it."
@@ -441,14 +452,22 @@ impl Problem {
                  healthy.",
                 run("status")
             ),
-            Self::Loopback => "The pool lies on loop files: good for trying and for small machines, slower than \
+            Self::NotMonitored => format!(
+                "Nobody watches over the pool, so it doesn't grow by itself when it is nearly full. `{}` does that, and a pool \
+                 that comes back at boot has a unit for it: `systemctl enable --now thinpool-monitor@{pool}`.",
+                run("monitor")
+            ),
+            Self::Loopback => {
+                "The pool lies on loop files: good for trying and for small machines, slower than \
                  a block device."
-                .to_owned(),
+                    .to_owned()
+            }
         }
     }
 }
 
-fn not_checked(after_crash: bool, why: Unchecked, deactivate: &str, activate: &str) -> String {
+fn not_checked(after_crash: bool, why: Unchecked, commands: [&str; 3]) -> String {
+    let [deactivate, repair, activate] = commands;
     let what = match why {
         Unchecked::NoTool => {
             "was not checked when the pool was activated, because thin_check isn't installed (Debian: apt-get install \
@@ -463,7 +482,7 @@ fn not_checked(after_crash: bool, why: Unchecked, deactivate: &str, activate: &s
     let crash = if after_crash { ", after a shutdown that was not in order" } else { "" };
     format!(
         "The pool's metadata {what}{crash}. The kernel checks each block that it reads, so the pool can be used; to be sure, \
-         `{deactivate}`, run thin_check(8) on the metadata, then `{activate}`."
+         `{deactivate}`, have `{repair}` look at it, then `{activate}`."
     )
 }
 

@@ -22,7 +22,7 @@ use crate::pool::{
 };
 use crate::thin_metadata::testing::Image;
 use crate::thin_metadata::{Blocks, MetadataError, MetadataReader, Place};
-use crate::thin_tools::{Checked, Depth, MetadataChecker, Outcome};
+use crate::thin_tools::{Checked, Depth, Known, MetadataChecker, MetadataTools, Outcome, ToolError};
 use crate::units::{BlockSize, Bytes, DataBlocks, DeviceId, Percent, Sectors};
 
 /// A machine with a directory of its own.
@@ -67,6 +67,7 @@ impl Machine {
             blocks: disks.clone(),
             fs: fs.clone(),
             checker: checker.clone(),
+            tools: Arc::new(NoTools),
             metadata: Arc::new(TwinMetadata {
                 twin: twin.clone(),
                 loops: loops.clone(),
@@ -78,6 +79,7 @@ impl Machine {
             root: directory.path().join("root"),
             patience: Duration::from_secs(10),
             device_patience: Duration::ZERO,
+            metadata_backups: 3,
         };
         let wanted = Wanted::LoopFiles(directory.path().join("root/test"));
         Self { twin, host, location, disks, checker, fs, wanted, directory, loops, somebody_elses: None }
@@ -390,6 +392,27 @@ impl MetadataChecker for Checker {
         let outcome = self.finds.lock().expect("no panic").clone().unwrap_or(Outcome::Sound);
         Ok(Checked { depth, outcome, took: Duration::ZERO })
     }
+}
+
+/// A machine without thin-provisioning-tools.
+struct NoTools;
+
+impl MetadataTools for NoTools {
+    fn restore(&self, _: &Path, _: &Path, _: Duration) -> Result<(), ToolError> {
+        Err(missing("thin_restore"))
+    }
+
+    fn repair(&self, _: &Path, _: &Path, _: Option<&Known>, _: Duration) -> Result<(), ToolError> {
+        Err(missing("thin_repair"))
+    }
+
+    fn clear_needs_check(&self, _: &Path, _: Duration) -> Result<(), ToolError> {
+        Err(missing("thin_check"))
+    }
+}
+
+fn missing(tool: &'static str) -> ToolError {
+    lvm::NotInstalled { tool, package: "thin-provisioning-tools" }.into()
 }
 
 /// What a reader finds on the twin's disks.

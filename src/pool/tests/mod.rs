@@ -13,6 +13,8 @@ mod machine;
 mod metadata;
 mod metadata_check;
 mod model;
+mod monitor;
 mod reboot;
 mod rebuild;
 mod refusals;
+mod rescue;

@@ -1,0 +1,113 @@
+//! What a monitor tells.
+
+use std::fmt;
+
+use crate::backing::Part;
+use crate::dm::{Mode, PoolStatus};
+use crate::pool::extend::{Room, RoomIn, Step};
+use crate::pool::status::Problem;
+use crate::units::PoolName;
+
+/// Something that happened to a pool that is watched over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// A part of it has grown.
+    Grown {
+        /// Data or metadata.
+        part: Part,
+        /// From how much to how much.
+        step: Step,
+    },
+    /// It isn't full yet, and couldn't grow if it were.
+    CouldNotGrow(Room),
+    /// It should grow, and there is no room.
+    NoRoom(Room),
+    /// There is room again.
+    RoomAgain,
+    /// It should have grown, and that failed.
+    Failed {
+        /// Why.
+        why: String,
+    },
+    /// The kernel says that something is wrong with it.
+    Trouble(Problem),
+    /// That is over.
+    Over(Problem),
+}
+
+impl Event {
+    /// Says it where a monitor's words go: to the journal, or to whoever started it.
+    pub fn tell(&self, pool: &PoolName) {
+        let told = Told { event: self, pool };
+        match self {
+            Self::Grown { .. } | Self::RoomAgain | Self::Over(_) => tracing::info!(%pool, "{told}"),
+            Self::CouldNotGrow(_) | Self::NoRoom(_) | Self::Failed { .. } => tracing::warn!(%pool, "{told}"),
+            Self::Trouble(_) => tracing::error!(%pool, "{told}"),
+        }
+    }
+}
+
+/// What happened, in words.
+struct Told<'a> {
+    event: &'a Event,
+    pool: &'a PoolName,
+}
+
+impl fmt::Display for Told<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.event {
+            Event::Grown { part, step } => write!(f, "it has {} for {part}; it had {}", step.to, step.from),
+            Event::CouldNotGrow(room) => write!(f, "it could not grow if it were full: {}", lack(room)),
+            Event::NoRoom(room) => write!(
+                f,
+                "nearly full, and it can't grow: {}. Writes to a full pool fail at once until it can; that is tried every {} s",
+                lack(room),
+                super::RETRY.as_secs()
+            ),
+            Event::RoomAgain => f.write_str("it can grow again"),
+            Event::Failed { why } => {
+                write!(
+                    f,
+                    "it could not be made larger, which is tried again in {} s: {why}",
+                    super::RETRY.as_secs()
+                )
+            }
+            Event::Trouble(problem) => f.write_str(&problem.sentence(self.pool)),
+            Event::Over(problem) => write!(f, "it is no longer {}", problem.key().replace('_', " ")),
+        }
+    }
+}
+
+/// Where room is wanting, and what helps.
+fn lack(room: &Room) -> String {
+    match &room.lies_in {
+        RoomIn::FileSystem(path) => format!(
+            "the file system under {} has room for {} beyond what was promised to the pool already",
+            path.display(),
+            room.data
+        ),
+        RoomIn::VolumeGroup(vg) => format!(
+            "the volume group {vg} has {} left for its data and {} for its metadata; `thinpool extend --device` or `vgextend` \
+             adds a disk",
+            room.data, room.metadata
+        ),
+        RoomIn::Devices | RoomIn::Nowhere => format!(
+            "its devices have {} more than it takes, and are not its own to make larger; `thinpool extend` takes what you make \
+             them larger by",
+            room.data
+        ),
+    }
+}
+
+/// What the kernel's status says is wrong.
+pub(super) fn troubles(status: &PoolStatus) -> Vec<Problem> {
+    let PoolStatus::Working(usage) = status else { return vec![Problem::Failed] };
+    let metadata_is_out = usage.metadata.free().0 == 0;
+    let found = [
+        usage.needs_check.then_some(Problem::NeedsCheck),
+        metadata_is_out.then_some(Problem::OutOfMetadataSpace),
+        (usage.mode == Mode::ReadOnly && !usage.needs_check && !metadata_is_out).then_some(Problem::ReadOnly),
+        (usage.mode == Mode::OutOfDataSpace).then_some(Problem::OutOfDataSpace),
+    ];
+    found.into_iter().flatten().collect()
+}

@@ -1,0 +1,319 @@
+//! Watching over a pool: it sleeps until device-mapper says that something has happened, looks at the pool, and lets it grow
+//! before it is full.
+//!
+//! Each look begins anew from what the kernel says, so a monitor may be killed at any moment and another one goes on. What
+//! is remembered between two looks serves only to say nothing twice, and to know how fast the pool fills.
+
+mod event;
+mod plan;
+mod systemd;
+mod wait;
+
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use thiserror::Error;
+
+pub use event::Event;
+pub use plan::{Due, Plan, Rules, Seen};
+
+use self::systemd::Systemd;
+use self::wait::{Stop, Woken};
+use crate::backing::{Backing, Part};
+use crate::dm::{self, Events, NoSpacePolicy, PoolStatus, PoolUsage};
+use crate::pool::extend::{By, Extension, Room};
+use crate::pool::status::Problem;
+use crate::pool::{Host, Location, Pool, PoolError, Pulse, Watch};
+use crate::units::{Bytes, DataBlocks, Growth};
+
+/// After how long a growth is tried again that failed, or for which there was no room: nothing tells when there is.
+pub const RETRY: Duration = Duration::from_secs(10);
+
+/// Why nobody watches over a pool.
+#[derive(Debug, Error)]
+pub enum MonitorError {
+    /// The pool, or that another process watches over it already.
+    #[error(transparent)]
+    Pool(#[from] PoolError),
+    /// Device-mapper has no events to wait for.
+    #[error(transparent)]
+    Dm(#[from] dm::Error),
+    /// The process can't wait.
+    #[error("can't wait for events and signals: {0}")]
+    Wait(#[from] Errno),
+}
+
+/// Why a monitor came to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// The pool is no longer active.
+    PoolInactive,
+    /// A signal asked for it.
+    Asked,
+}
+
+/// Watches over a pool that is active, until it no longer is or a signal (SIGTERM, SIGINT) says that it's enough. Those two
+/// signals are the process's own from then on.
+pub fn watch(host: &Host, location: &Location) -> Result<Ended, MonitorError> {
+    let (stop, events) = (Stop::new()?, Events::open()?);
+    let mut monitor = Monitor::begin(host, location)?;
+    let mut systemd = Systemd::from_environment();
+    let ended = loop {
+        // First listen, then look: what comes in between is heard.
+        events.arm()?;
+        let Look::Done { again } = monitor.look(Instant::now()) else { break Ended::PoolInactive };
+        let due = systemd.alive(Instant::now());
+        let wait = [again, due].into_iter().flatten().min();
+        if wait::until(&events, &stop, wait)? == Woken::ToStop {
+            monitor.leave();
+            break Ended::Asked;
+        }
+    };
+    systemd.stopping();
+    Ok(ended)
+}
+
+/// A pool that is watched over.
+pub struct Monitor<'h> {
+    host: &'h Host,
+    location: Location,
+    pulse: Pulse,
+    rules: Rules,
+    is_ours: bool,
+    /// At the last look.
+    last: Option<(Instant, DataBlocks)>,
+    /// Whether the kernel will raise its event for data at the next crossing of the mark: it does so once between two resumes.
+    armed: bool,
+    room: RoomKnown,
+    failed: Option<String>,
+    /// Nothing is tried before.
+    rest_until: Option<Instant>,
+    troubles: Vec<Problem>,
+    #[allow(dead_code, reason = "held, not read")]
+    watch: Watch,
+}
+
+/// What is known of the room that the pool has to grow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum RoomKnown {
+    /// Nobody has asked yet.
+    No,
+    /// There was some.
+    Some,
+    /// There was none.
+    None,
+}
+
+/// What a look came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Look {
+    /// The pool is there.
+    Done {
+        /// When to look again although nothing has happened; none: not at all.
+        again: Option<Duration>,
+    },
+    /// The kernel doesn't have the pool any more.
+    Gone,
+}
+
+impl<'h> Monitor<'h> {
+    /// Begins to watch over a pool, which must be active; refused while another process does.
+    pub fn begin(host: &'h Host, location: &Location) -> Result<Self, PoolError> {
+        let pool = Pool::open(host, location)?;
+        let watch = location.watch()?;
+        let (pulse, record) = (pool.pulse(), pool.record());
+        if pulse.feel(&*host.dm)?.is_none() {
+            return Err(PoolError::NotActive(location.name.to_string()));
+        }
+        let (rules, is_ours) = (Rules::of(&record.policy), !matches!(record.backing, Backing::ThinPool(_)));
+        tracing::info!(
+            pool = %location.name, threshold = %rules.threshold, percent = %rules.percent,
+            "watching{}", if is_ours && rules.are_on() { "" } else { "; it doesn't grow by itself" }
+        );
+        Ok(Self {
+            host,
+            location: location.clone(),
+            pulse,
+            rules,
+            is_ours,
+            last: None,
+            armed: false,
+            room: RoomKnown::No,
+            failed: None,
+            rest_until: None,
+            troubles: Vec::new(),
+            watch,
+        })
+    }
+
+    /// Looks at the pool, and does what is to be done.
+    pub fn look(&mut self, now: Instant) -> Look {
+        let again = match self.pulse.feel(&*self.host.dm) {
+            Ok(None) => return Look::Gone,
+            Ok(Some(status)) => {
+                self.tell_troubles(&status);
+                match status {
+                    PoolStatus::Working(usage) if self.is_ours => self.tend(&usage, now),
+                    _ => Ok(None),
+                }
+            }
+            Err(error) => Err(error.into()),
+        };
+        let again = again.unwrap_or_else(|error| Some(self.failure(error.to_string(), now)));
+        Look::Done { again }
+    }
+
+    /// Leaves the pool to itself: nobody is there any more for whom a write could wait.
+    pub fn leave(&mut self) {
+        let waits = self.pulse.feel(&*self.host.dm).is_ok_and(|status| {
+            matches!(status, Some(PoolStatus::Working(usage)) if usage.no_space == NoSpacePolicy::Queue)
+        });
+        if waits
+            && self.is_ours
+            && let Err(error) = self.pool().and_then(|mut pool| pool.when_full(NoSpacePolicy::Error))
+        {
+            tracing::warn!(pool = %self.location.name, %error, "writes to it still wait when it is full");
+        }
+    }
+
+    /// Lets the pool grow if that is due. Tells when to look again.
+    fn tend(&mut self, usage: &PoolUsage, now: Instant) -> Result<Option<Duration>, PoolError> {
+        let seen = Seen { usage, pace: self.pace(usage.data.used, now) };
+        // What failed, or what was done about it, may have been an event in itself.
+        let rest = self.rest_until.map(|until| until.saturating_duration_since(now));
+        if let Some(rest) = rest.filter(|rest| !rest.is_zero()) {
+            return Ok(Some(rest));
+        }
+        self.rest_until = None;
+        let mut plan = Plan::new(&seen, &self.rules, None);
+        // To ask for the room takes time where LVM has it. So nobody asks while there was some, nor before it is needed.
+        let mut room = match self.room {
+            RoomKnown::No if self.rules.are_on() => Some(self.pool()?.room()?),
+            RoomKnown::None if plan.is_due() => Some(self.pool()?.room()?),
+            RoomKnown::None => {
+                plan.when_full = usage.no_space;
+                None
+            }
+            RoomKnown::No | RoomKnown::Some => None,
+        };
+        if room.is_some() {
+            plan = Plan::new(&seen, &self.rules, room.as_ref());
+        }
+        while plan.grows() {
+            match self.extend(&plan) {
+                Err(error) if error.is_lack_of_room() && room.is_none() => {
+                    let found = self.pool()?.room()?;
+                    plan = Plan::new(&seen, &self.rules, Some(&found));
+                    room = Some(found);
+                }
+                // It was resumed, so the next event comes; and it may be at its threshold again already.
+                extended => return extended.map(|()| Some(Duration::ZERO)),
+            }
+        }
+        self.tell_room(&plan, room);
+        self.settle(usage, &plan)?;
+        self.failed = None;
+        let wait = plan.is_stuck().then_some(RETRY);
+        self.rest_until = wait.map(|wait| now + wait);
+        Ok(wait)
+    }
+
+    /// Has writes to a full pool wait, or fail, as is planned; and has the kernel raise its event anew where it would not: it
+    /// does so once, until the pool is resumed.
+    fn settle(&mut self, usage: &PoolUsage, plan: &Plan) -> Result<(), PoolError> {
+        let is_below = plan.data == Due::Nothing;
+        if usage.no_space != plan.when_full || (is_below && !self.armed) {
+            self.pool()?.when_full(plan.when_full)?;
+        }
+        self.armed = is_below;
+        Ok(())
+    }
+
+    fn extend(&mut self, plan: &Plan) -> Result<(), PoolError> {
+        let wanted = Extension {
+            data: plan.data.by().map(Growth::By),
+            metadata: plan.metadata.by().map(Growth::By),
+            by: By::Itself,
+            ..Extension::default()
+        };
+        let extended = self.pool()?.extend(&wanted)?;
+        let mut has_grown = false;
+        for (part, step) in [(Part::Data, extended.data), (Part::Metadata, extended.metadata)] {
+            if step.is_growth() {
+                has_grown = true;
+                self.tell(&Event::Grown { part, step });
+            }
+        }
+        if !has_grown {
+            return Err(PoolError::Unusable {
+                pool: self.location.name.to_string(),
+                what: "it was to grow, and has not",
+            });
+        }
+        if self.room != RoomKnown::Some {
+            if self.room == RoomKnown::None {
+                self.tell(&Event::RoomAgain);
+            }
+            self.room = RoomKnown::Some;
+        }
+        (self.armed, self.failed) = (true, None);
+        Ok(())
+    }
+
+    /// Says what the room that was asked for comes to, where that is news.
+    fn tell_room(&mut self, plan: &Plan, room: Option<Room>) {
+        let Some(room) = room.filter(|_| self.rules.are_on()) else { return };
+        let known = if plan.is_stuck() || plan.when_full == NoSpacePolicy::Error {
+            RoomKnown::None
+        } else {
+            RoomKnown::Some
+        };
+        match (self.room, known) {
+            (RoomKnown::None, RoomKnown::Some) => self.tell(&Event::RoomAgain),
+            (RoomKnown::No | RoomKnown::Some, RoomKnown::None) if plan.is_stuck() => {
+                self.tell(&Event::NoRoom(room));
+            }
+            (RoomKnown::No, RoomKnown::None) => self.tell(&Event::CouldNotGrow(room)),
+            _ => {}
+        }
+        self.room = known;
+    }
+
+    /// What the kernel says is wrong, where that is news.
+    fn tell_troubles(&mut self, status: &PoolStatus) {
+        let now = event::troubles(status);
+        let before = std::mem::replace(&mut self.troubles, now.clone());
+        for problem in now.iter().filter(|problem| !before.contains(problem)) {
+            self.tell(&Event::Trouble(problem.clone()));
+        }
+        for problem in before.into_iter().filter(|problem| !now.contains(problem)) {
+            self.tell(&Event::Over(problem));
+        }
+    }
+
+    fn failure(&mut self, why: String, now: Instant) -> Duration {
+        if self.failed.as_ref() != Some(&why) {
+            self.tell(&Event::Failed { why: why.clone() });
+            self.failed = Some(why);
+        }
+        self.rest_until = Some(now + RETRY);
+        RETRY
+    }
+
+    fn tell(&self, event: &Event) {
+        event.tell(&self.location.name);
+    }
+
+    /// How many bytes a second data has taken since the last look. What came in less than a second counts as a second's.
+    fn pace(&mut self, used: DataBlocks, now: Instant) -> Bytes {
+        let last = self.last.replace((now, used));
+        let Some((then, before)) = last else { return Bytes(0) };
+        let seconds = now.saturating_duration_since(then).as_secs().max(1);
+        Bytes((used - before).bytes(self.rules.block_size).0 / seconds)
+    }
+
+    /// The pool as it is by now. It isn't kept open: another process may change it, or take it away.
+    fn pool(&self) -> Result<Pool<'h>, PoolError> {
+        Pool::open(self.host, &self.location)
+    }
+}

@@ -1,0 +1,123 @@
+//! Backups are taken: whenever a pool is put to rest in order and anything has changed, and whenever somebody wants one.
+//!
+//! A pool that is in use is read through a metadata snapshot, so nobody who writes waits.
+
+use std::io;
+use std::path::Path;
+
+use super::generation::{BackedUp, Generation, MetadataBackup};
+use crate::backing::make_private_directory;
+use crate::files;
+use crate::pool::lock::Lock;
+use crate::pool::{Location, Pool, PoolError, io_error, now};
+
+/// What a backup is called that isn't finished.
+const DRAFT: &str = ".draft";
+
+impl Location {
+    /// The backups of the pool's metadata, the newest first. The pool itself isn't looked at: it may be damaged.
+    pub fn metadata_backups(&self) -> Result<Vec<MetadataBackup>, PoolError> {
+        if !self.paths().directory().exists() {
+            return Err(self.absent());
+        }
+        MetadataBackup::all_in(&self.paths().backups())
+    }
+}
+
+impl Pool<'_> {
+    /// Backs the metadata up, whether the pool is active or not. Of the backups before, as many are kept as are wanted
+    /// with this one, and at least this one.
+    pub fn back_up_metadata(&self) -> Result<MetadataBackup, PoolError> {
+        let reading = self.metadata_lock()?;
+        let newest = MetadataBackup::all_in(&self.paths.backups())?.into_iter().next();
+        let made = self.write_backup(&reading, newest.as_ref(), false)?;
+        // It is taken whether anything changed or not.
+        made.ok_or_else(|| PoolError::MetadataChanged(self.name.to_string()))
+    }
+
+    /// Backs the metadata up of a pool that was just put to rest, if anything has changed since the last backup. That it
+    /// failed keeps nobody from anything.
+    pub(in crate::pool) fn back_up_at_rest(&self) {
+        if self.backups == 0 {
+            return;
+        }
+        let made = self.metadata_lock().and_then(|reading| {
+            let newest = MetadataBackup::all_in(&self.paths.backups())?.into_iter().next();
+            self.write_backup(&reading, newest.as_ref(), true)
+        });
+        match made {
+            Ok(Some(made)) => {
+                tracing::info!(pool = %self.name, path = %made.path.display(), "metadata backed up");
+            }
+            Ok(None) => {}
+            Err(error) => {
+                tracing::warn!(pool = %self.name, %error, "the pool's metadata could not be backed up");
+            }
+        }
+    }
+
+    fn write_backup(
+        &self,
+        reading: &Lock,
+        newest: Option<&MetadataBackup>,
+        only_changed: bool,
+    ) -> Result<Option<MetadataBackup>, PoolError> {
+        let directory = self.paths.backups();
+        make_private_directory(&directory)?;
+        let draft = directory.join(DRAFT);
+        let written = self.read_metadata_under(reading, |metadata| {
+            let of = BackedUp::of(metadata, &self.record.uuid, now())?;
+            if only_changed && newest.is_some_and(|newest| newest.of.is_same_as(&of)) {
+                return Ok(None);
+            }
+            // The right to read the metadata is one process's alone, so nobody else writes here.
+            let file = files::create(&draft).map_err(crate::thin_metadata::MetadataError::Copy)?;
+            of.write(metadata, &file)?;
+            files::sync(&file, &draft).map_err(crate::thin_metadata::MetadataError::Copy)?;
+            Ok(Some(of))
+        });
+        let of = match written {
+            Ok(Some(of)) => of,
+            Ok(None) => return Ok(None),
+            Err(error) => {
+                // The next backup begins anew in any case.
+                drop(files::remove(&draft));
+                return Err(error);
+            }
+        };
+        let generation = newest.map_or(Generation::default(), |newest| newest.generation).next();
+        let path = directory.join(of.file_name(generation));
+        files::rename_new(&draft, &path).map_err(|errno| io_error("name", &path)(errno.into()))?;
+        files::sync_directory(&directory).map_err(io_error("sync", &directory))?;
+        self.drop_older(&directory)?;
+        MetadataBackup::open(&path, generation).map(Some)
+    }
+
+    fn drop_older(&self, directory: &Path) -> Result<(), PoolError> {
+        let keep = usize::try_from(self.backups.max(1)).unwrap_or(usize::MAX);
+        for old in MetadataBackup::all_in(directory)?.iter().skip(keep) {
+            remove(&old.path)?;
+        }
+        Ok(())
+    }
+}
+
+/// Removes the backups with their directory; whatever else somebody keeps there stays.
+pub(in crate::pool) fn remove_all(directory: &Path) -> Result<(), PoolError> {
+    let Ok(entries) = directory.read_dir() else { return Ok(()) };
+    for entry in entries {
+        let entry = entry.map_err(io_error("list", directory))?;
+        let name = entry.file_name().into_string().unwrap_or_default();
+        if name == DRAFT || super::generation::of_name(&name).is_some() {
+            remove(&entry.path())?;
+        }
+    }
+    crate::pool::destroy::remove_if_empty(directory)
+}
+
+fn remove(path: &Path) -> Result<(), PoolError> {
+    match files::remove(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(io_error("remove", path)(error)),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,305 @@
+//! A pool whose metadata is lost or damaged, on a real kernel: what comes back, and that what doesn't is named.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use serde_json::Value;
+
+use crate::devices::{Disk, setup, sh, text};
+use crate::support::{Bench, assert_pool_and_catalog_agree, ok};
+use crate::tools::overwrite;
+
+impl Bench {
+    /// A container with a file of its own that takes many blocks.
+    fn with_noise(&self, name: &str, seed: u32) {
+        self.ok(["container", "create", "image", "--name", name]);
+        self.write_noise(name, seed);
+    }
+
+    fn write_noise(&self, name: &str, seed: u32) {
+        let at = self.ok(["container", "mount", name]);
+        let noise: Vec<u8> =
+            (0..3_000_000_u32).map(|at| (at ^ seed).wrapping_mul(2_654_435_761).to_be_bytes()[1]).collect();
+        fs::write(Path::new(at.trim_end()).join(format!("noise-{seed}")), noise).expect("written");
+        self.ok(["container", "unmount", name]);
+    }
+
+    /// The sums of all files of these containers, by container and path.
+    fn sums(&self, containers: &[&str]) -> BTreeMap<String, String> {
+        let mut sums = BTreeMap::new();
+        for container in containers {
+            let at = self.ok(["container", "mount", container, "--read-only"]);
+            let listed = sh(&format!("cd {} && find . -type f -exec sha256sum {{}} +", at.trim_end()));
+            sums.extend(listed.lines().map(|line| {
+                let (sum, path) = line.split_once("  ").expect("a sum");
+                (format!("{container}:{path}"), sum.to_owned())
+            }));
+            self.ok(["container", "unmount", container]);
+        }
+        assert!(sums.len() > containers.len(), "{sums:?}");
+        sums
+    }
+
+    fn backups(&self) -> Vec<Value> {
+        serde_json::from_str(&self.ok(["metadata", "list", "--json"])).expect("an array")
+    }
+
+    fn kept(&self) -> Vec<PathBuf> {
+        let listed = self.state().read_dir().expect("listed").map(|entry| entry.expect("listed").path());
+        listed.filter(|path| path.to_string_lossy().contains("metadata.replaced-")).collect()
+    }
+}
+
+#[test]
+fn a_pool_whose_metadata_is_wiped_comes_back_from_its_backup_with_every_file() {
+    let bench = Bench::with_image("image");
+    bench.with_noise("one", 1);
+    bench.with_noise("two", 2);
+    let before = bench.sums(&["one", "two"]);
+    bench.ok(["deactivate"]);
+    assert_eq!(bench.backups().len(), 1);
+    overwrite(&bench.metadata(), 0, &vec![0; 16 << 20]);
+    bench.fails(7, ["activate"]);
+    let said = bench.run(["metadata", "restore"]);
+    assert!(said.code == 7 && said.out.contains("No device that the catalog knows is lost."), "{said:?}");
+    assert!(bench.kept().is_empty());
+    bench.ok(["metadata", "restore", "--yes"]);
+    bench.ok(["activate"]);
+    assert_eq!(bench.run(["check"]).code, 0);
+    assert_eq!(bench.sums(&["one", "two"]), before);
+    assert_eq!(bench.kept().len(), 1);
+    assert_pool_and_catalog_agree(&bench);
+    bench.ok(["destroy", "--yes"]);
+    assert!(!bench.state().exists());
+}
+
+#[test]
+fn a_backup_needs_nothing_but_stock_tools() {
+    let bench = Bench::with_image("image");
+    bench.with_noise("one", 1);
+    let before = bench.sums(&["one"]);
+    bench.ok(["deactivate"]);
+    let backup = bench.backups()[0]["path"].as_str().expect("a path").to_owned();
+    let (xml, metadata) = (bench.beside("xml"), bench.metadata());
+    overwrite(&metadata, 0, &vec![0; 16 << 20]);
+    sh(&format!("zstd -q -d {backup} -o {0} && thin_restore -q -i {0} -o {1}", text(&xml), text(&metadata)));
+    ok(Command::new("thin_check").arg(&metadata));
+    bench.ok(["activate"]);
+    assert_eq!(bench.sums(&["one"]), before);
+    assert_pool_and_catalog_agree(&bench);
+}
+
+/// What was synced before the backup is there; what came after it is named.
+#[test]
+fn a_pool_is_backed_up_while_it_is_written_to_and_what_came_later_is_named_as_lost() {
+    let bench = Bench::with_image("image");
+    bench.with_noise("one", 1);
+    let before = bench.sums(&["one"]);
+    let at = bench.ok(["container", "create", "image", "--name", "busy"]);
+    let at = at.trim_end();
+    assert_eq!(at, "busy");
+    let at = bench.ok(["container", "mount", "busy"]);
+    let line = format!(
+        "while :; do dd if=/dev/urandom of={0}/noise bs=64k count=256 conv=fsync 2>/dev/null; echo; done",
+        at.trim_end()
+    );
+    let mut writer = Command::new("sh").args(["-c", &line]).stdout(Stdio::piped()).spawn().expect("starts");
+    let mut told = std::io::BufReader::new(writer.stdout.take().expect("piped"));
+    let mut wait_for_a_round = || {
+        let mut line = String::new();
+        std::io::BufRead::read_line(&mut told, &mut line).expect("read");
+    };
+    for _ in 0..3 {
+        wait_for_a_round();
+        bench.ok(["metadata", "backup"]);
+    }
+    wait_for_a_round();
+    writer.kill().expect("killed");
+    writer.wait().expect("ended");
+    sh("pkill -x dd || true");
+    bench.ok(["container", "unmount", "busy"]);
+    bench.ok(["container", "create", "image", "--name", "late"]);
+    bench.ok(["deactivate"]);
+    // The three by hand, and the one of the deactivation.
+    assert_eq!(bench.backups().len(), 4);
+    overwrite(&bench.metadata(), 0, &vec![0; 1 << 20]);
+    let said = bench.run(["metadata", "restore", "3"]);
+    assert!(said.code == 7 && said.out.contains("Lost: the container 'late'"), "{said:?}");
+    let said = bench.run(["metadata", "restore", "3", "--yes"]);
+    assert!(said.code == 0 && said.out.contains("'late'"), "{said:?}");
+    bench.ok(["activate"]);
+    assert_eq!(bench.sums(&["one"]), before);
+    let list = bench.ok(["container", "list", "--quiet"]);
+    assert_eq!(list.lines().collect::<Vec<_>>(), ["busy", "one"]);
+    assert_pool_and_catalog_agree(&bench);
+}
+
+#[test]
+fn a_pool_on_devices_gets_its_metadata_back_in_place_or_on_the_spare() {
+    for how in ["device", "datadev", "metadatadev"] {
+        let disk = if how == "device" { Disk::new() } else { Disk::with_data(1024) };
+        let bench = &disk.bench;
+        let arguments = match how {
+            "device" => ["--device", text(&disk.node), "--volume-group", &disk.vg].join("\n"),
+            "datadev" => format!("--datadev\n{}", text(&disk.volume("data"))),
+            _ => {
+                let metadata = disk.make_volume("by-hand", 16);
+                format!("--datadev\n{}\n--metadatadev\n{}", text(&disk.volume("data")), text(&metadata))
+            }
+        };
+        bench.ok(setup(&arguments.split('\n').collect::<Vec<_>>()));
+        let tree = bench.beside("image");
+        fs::create_dir(&tree).expect("made");
+        fs::write(tree.join("file"), "of the image").expect("written");
+        bench.ok(["image", "import", "image", text(&tree)]);
+        bench.with_noise("one", 1);
+        let before = bench.sums(&["one"]);
+        bench.ok(["deactivate"]);
+        let metadata = match how {
+            "device" => disk.volume("metadata"),
+            "datadev" => disk.volume("data_meta"),
+            _ => disk.volume("by-hand"),
+        };
+        sh(&format!(
+            "dd if=/dev/zero of={} bs=1M count=1 conv=fsync,notrunc 2>/dev/null",
+            metadata.display()
+        ));
+        // Twice: what was exchanged is exchanged again.
+        for _ in 0..2 {
+            let said = bench.ok(["metadata", "restore", "--yes"]);
+            assert!(said.contains("is kept"), "{how}: {said}");
+        }
+        bench.ok(["activate"]);
+        assert_eq!(bench.run(["check"]).code, 0, "{how}");
+        assert_eq!(bench.sums(&["one"]), before, "{how}");
+        bench.ok(["destroy", "--yes"]);
+        assert!(!disk.known_to_lvm().contains("thinpool.pool="), "{how}: {}", disk.known_to_lvm());
+        assert!(!bench.state().exists(), "{how}");
+    }
+}
+
+/// Numbers that are the same for the same seed.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, end: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % end
+    }
+}
+
+/// Overwrites some of the metadata's blocks that have anything in them; the first of all if it is said so.
+fn damage(metadata: &Path, seed: u64, superblock: bool) -> Vec<u64> {
+    let content = fs::read(metadata).expect("read");
+    let used: Vec<u64> = (1..)
+        .zip(content.chunks(4096).skip(1))
+        .filter(|(_, block)| block.iter().any(|byte| *byte != 0))
+        .map(|(at, _)| at)
+        .collect();
+    let mut random = Random(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1);
+    let mut hit: Vec<u64> =
+        (0..2).map(|_| used[usize::try_from(random.below(used.len() as u64)).expect("small")]).collect();
+    hit.extend(superblock.then_some(0));
+    for block in &hit {
+        let bytes: Vec<u8> = (0..4096).map(|_| random.below(256).to_le_bytes()[0]).collect();
+        overwrite(metadata, block * 4096, &bytes);
+    }
+    hit
+}
+
+#[test]
+fn of_metadata_that_is_damaged_anywhere_nothing_is_lost_without_being_named() {
+    let names = ["one", "two", "three"];
+    let bench = Bench::with_image("image");
+    for (seed, name) in (1..).zip(names) {
+        bench.with_noise(name, seed);
+    }
+    let before = bench.sums(&names);
+    bench.ok(["deactivate"]);
+    let saved = bench.beside("saved");
+    sh(&format!("cp -a --sparse=always {} {}", text(&bench.state()), text(&saved)));
+    for seed in 1..=4 {
+        sh(&format!("rm -rf {0} && cp -a --sparse=always {1} {0}", text(&bench.state()), text(&saved)));
+        let (superblock, backups) = (seed % 3 == 0, seed % 2 == 0);
+        if !backups {
+            fs::remove_dir_all(bench.state().join("backups")).expect("removed");
+        }
+        let hit = damage(&bench.metadata(), seed, superblock);
+        let context = format!("seed {seed}, blocks {hit:?}, backups: {backups}");
+        let damaged = fs::read(bench.metadata()).expect("read");
+        let check = bench.run(["check"]);
+        let planned = bench.run(["repair"]);
+        assert_eq!(fs::read(bench.metadata()).expect("read"), damaged, "{context}: a dry run changed it");
+        let said = bench.run(["repair", "--yes"]);
+        println!("{context}: {check:?}\n{planned:?}\n{said:?}");
+        if said.out.contains("Failed") {
+            assert!(!backups, "{context}: {said:?}");
+            assert_eq!(fs::read(bench.metadata()).expect("read"), damaged, "{context}: {said:?}");
+            continue;
+        }
+        assert!(matches!(said.code, 0 | 9), "{context}: {said:?}");
+        bench.ok(["activate"]);
+        assert_eq!(bench.run(["check"]).code, 0, "{context}");
+        let listed = bench.ok(["container", "list", "--quiet"]);
+        for name in names {
+            let is_told = said.out.lines().any(|line| {
+                (line.starts_with("Lost") || line.starts_with("In part") || line.starts_with("Repaired"))
+                    && line.contains(&format!("'{name}'"))
+            });
+            if is_told {
+                continue;
+            }
+            assert!(listed.lines().any(|line| line == name), "{context}: {name} is gone: {said:?}");
+            let now = bench.sums(&[name]);
+            let of_it = |sums: &BTreeMap<String, String>| {
+                let prefix = format!("{name}:");
+                sums.iter()
+                    .filter(|(path, _)| path.starts_with(&prefix))
+                    .map(|(path, sum)| (path.clone(), sum.clone()))
+                    .collect::<Vec<_>>()
+            };
+            assert_eq!(of_it(&now), of_it(&before), "{context}: {name} has changed: {said:?}");
+        }
+        bench.ok(["deactivate"]);
+        ok(Command::new("thin_check").arg(bench.metadata()));
+    }
+}
+
+#[test]
+fn a_pool_whose_metadata_could_not_be_written_is_writable_again_after_a_repair() {
+    let disk = Disk::with_data(1024);
+    let bench = &disk.bench;
+    let (data, metadata) = (disk.volume("data"), disk.make_volume("by-hand", 16));
+    bench.ok(setup(&["--datadev", text(&data), "--metadatadev", text(&metadata)]));
+    let tree = bench.beside("image");
+    fs::create_dir(&tree).expect("made");
+    fs::write(tree.join("file"), "of the image").expect("written");
+    bench.ok(["image", "import", "image", text(&tree)]);
+    bench.with_noise("one", 1);
+    let before = bench.sums(&["one"]);
+    let node = ok(Command::new("dmsetup").args(["info", "-c", "--noheadings", "-o", "name"]).arg(&metadata));
+    let node = node.trim();
+    let linear = ok(Command::new("dmsetup").args(["table", node]));
+    let flakey = format!("{} 0 60 1 error_writes", linear.trim().replace("linear", "flakey"));
+    crate::tools::reload(node, &flakey);
+    let said = bench.run(["container", "create", "image", "--name", "two"]);
+    assert_ne!(said.code, 0, "{said:?}");
+    crate::tools::reload(node, linear.trim());
+    bench.ok(["deactivate"]);
+    // Nothing can be changed until it was repaired.
+    let said = bench.run(["activate"]);
+    assert!(said.code == 5 && bench.run(["status"]).out.contains("thinpool --pool"), "{said:?}");
+    assert!(bench.run(["status"]).out.contains("repair"), "{:?}", bench.run(["status"]));
+    bench.ok(["deactivate"]);
+    let said = bench.run(["repair", "--yes"]);
+    assert_eq!(said.code, 9, "{said:?}");
+    bench.ok(["activate"]);
+    assert_eq!(bench.run(["check"]).code, 0);
+    assert_eq!(bench.sums(&["one"]), before);
+    bench.ok(["container", "create", "image", "--name", "three"]);
+    bench.ok(["destroy", "--yes"]);
+}

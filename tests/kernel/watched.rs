@@ -1,0 +1,78 @@
+//! A monitor that runs beside a test.
+
+use std::fs::{File, read_to_string};
+use std::os::unix::net::UnixDatagram;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use crate::support::{Bench, ok, wait_until};
+
+/// `thinpool monitor` of a bench's pool. It ends with the test.
+pub struct Monitor {
+    child: Child,
+    said: PathBuf,
+}
+
+impl Monitor {
+    /// Starts it, and waits until it says that it is ready.
+    pub fn of(bench: &Bench) -> Self {
+        let socket = bench.beside("notify");
+        drop(std::fs::remove_file(&socket));
+        let manager = UnixDatagram::bind(&socket).expect("bound");
+        manager.set_read_timeout(Some(Duration::from_secs(60))).expect("set");
+        let monitor = Self::start(bench, &[("NOTIFY_SOCKET", socket.to_str().expect("UTF-8"))]);
+        let mut heard = [0; 64];
+        let length = manager.recv(&mut heard).unwrap_or_else(|error| panic!("{error}: {}", monitor.said()));
+        assert!(heard[..length].starts_with(b"READY=1"), "{:?}", &heard[..length]);
+        monitor
+    }
+
+    /// Starts it with these variables.
+    pub fn start(bench: &Bench, variables: &[(&str, &str)]) -> Self {
+        let said = bench.beside("monitor.log");
+        let log = File::options().create(true).append(true).open(&said).expect("a file");
+        let mut command = bench.command(["monitor"]);
+        command.envs(variables.iter().copied()).stdout(Stdio::null()).stderr(log);
+        Self { child: command.spawn().expect("starts"), said }
+    }
+
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// All that the monitors of this bench have said.
+    pub fn said(&self) -> String {
+        read_to_string(&self.said).expect("read")
+    }
+
+    pub fn says(&self, what: &str) {
+        wait_until(&format!("'{what}' of the monitor"), || self.said().contains(what));
+    }
+
+    /// How it ends when it is left alone: its exit code, or none if it was killed.
+    pub fn ends(mut self) -> Option<i32> {
+        let mut status = None;
+        for _ in 0..12_000 {
+            status = self.child.try_wait().expect("waits");
+            if status.is_some() {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        status.unwrap_or_else(|| panic!("it doesn't end: {}", self.said())).code()
+    }
+
+    /// Asks it to end.
+    pub fn asked_to_end(self) -> Option<i32> {
+        ok(Command::new("kill").args(["-TERM", &self.id().to_string()]));
+        self.ends()
+    }
+}
+
+impl Drop for Monitor {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
