@@ -332,7 +332,16 @@ Critical: A setup or a destroy of this pool is at work, or was interrupted. Run 
             for problem in &status.problems {
                 let sentence = problem.sentence(&status.pool);
                 assert!(sentence.ends_with('.') && !sentence.contains("  "), "{sentence}");
-                assert!(!sentence.contains("thinpool extend"), "{sentence}");
+                let quoted = sentence.split('`').skip(1).step_by(2);
+                for command in quoted.filter_map(|quoted| quoted.strip_prefix("thinpool ")) {
+                    let mut words = command.split(' ').skip_while(|word| *word == "--pool");
+                    let is_one = |word: &str| crate::cli::command().find_subcommand(word).is_some();
+                    // After `--pool` comes a name.
+                    assert!(
+                        words.next().is_some_and(is_one) || words.next().is_some_and(is_one),
+                        "{sentence}"
+                    );
+                }
             }
         }
     }
