@@ -109,12 +109,15 @@ pub fn enable(pool: &PoolName, root: &Path, needs: &Needs) -> Result<Enabled, Bo
 }
 
 /// Starts the pool's monitor, where it is enabled. It ended when the pool was deactivated by hand, and the pool's unit, which
-/// has seen nothing of that, doesn't start it again.
+/// has seen nothing of that, doesn't start it again. Where that unit isn't active, the monitor would bring it along, perhaps
+/// for a pool that is destroyed a moment later.
 pub fn watch(pool: &PoolName, root: &Path) -> Result<(), BootError> {
     let is_enabled = unit::monitor_link(pool).symlink_metadata().is_ok() && !belongs_to_other(pool, root);
     match Systemctl::find().filter(|_| is_enabled) {
-        Some(systemctl) => systemctl.run(&["start", "--no-block", &unit::monitor_name(pool)]),
-        None => Ok(()),
+        Some(systemctl) if systemctl.is_active(&unit::name(pool))? => {
+            systemctl.run(&["start", "--no-block", &unit::monitor_name(pool)])
+        }
+        _ => Ok(()),
     }
 }
 

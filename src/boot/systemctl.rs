@@ -21,8 +21,17 @@ impl Systemctl {
 
     /// Whether there is such a unit.
     pub(super) fn knows(&self, unit: &str) -> Result<bool, BootError> {
-        let state = lvm::run(&mut command(&["show", "--property=LoadState", "--value", unit]), LIMIT)?;
-        Ok(state.trim_ascii() == b"loaded")
+        self.has(unit, "LoadState", "loaded")
+    }
+
+    /// Whether a unit is active; one that is starting isn't yet.
+    pub(super) fn is_active(&self, unit: &str) -> Result<bool, BootError> {
+        self.has(unit, "ActiveState", "active")
+    }
+
+    fn has(&self, unit: &str, property: &str, value: &str) -> Result<bool, BootError> {
+        let found = lvm::run(&mut command(&["show", "--property", property, "--value", unit]), LIMIT)?;
+        Ok(found.trim_ascii() == value.as_bytes())
     }
 
     /// Runs a command that changes something.
