@@ -34,8 +34,16 @@ const DOCKERS: [&str; 20] = [
     "Library Version",
 ];
 
-const OURS: [&str; 7] =
-    ["Pool State", "Pool Mode", "Transaction Id", "Devices", "Low Water Mark", "Loop Files", "Health"];
+const OURS: [&str; 8] = [
+    "Pool State",
+    "Pool Mode",
+    "Transaction Id",
+    "Devices",
+    "Low Water Mark",
+    "Monitor",
+    "Loop Files",
+    "Health",
+];
 
 fn rows(text: &str) -> Vec<(&str, &str)> {
     text.lines().map(|line| line.split_once(": ").unwrap_or_else(|| panic!("no row: {line}"))).collect()
@@ -81,7 +89,7 @@ fn what_parsed_docker_info_parses_our_rows() {
     let text = bench.ok(["status"]);
     let all = rows(&text);
     assert_eq!(all[..20], docker);
-    assert_eq!(names(&all)[20..27], OURS);
+    assert_eq!(names(&all)[20..28], OURS);
     assert_eq!(value(&all, "Devices"), "1 base, 0 images, 0 containers");
     assert_eq!(value(&all, "Pool Mode"), "read-write");
     assert_eq!(bench.ok(["info"]), text);
