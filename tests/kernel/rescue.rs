@@ -150,10 +150,7 @@ fn a_pool_on_devices_gets_its_metadata_back_in_place_or_on_the_spare() {
             }
         };
         bench.ok(setup(&arguments.split('\n').collect::<Vec<_>>()));
-        let tree = bench.beside("image");
-        fs::create_dir(&tree).expect("made");
-        fs::write(tree.join("file"), "of the image").expect("written");
-        bench.ok(["image", "import", "image", text(&tree)]);
+        bench.import_tree("image");
         bench.with_noise("one", 1);
         let before = bench.sums(&["one"]);
         bench.ok(["deactivate"]);
@@ -275,10 +272,7 @@ fn a_pool_whose_metadata_could_not_be_written_is_writable_again_after_a_repair()
     let bench = &disk.bench;
     let (data, metadata) = (disk.volume("data"), disk.make_volume("by-hand", 16));
     bench.ok(setup(&["--datadev", text(&data), "--metadatadev", text(&metadata)]));
-    let tree = bench.beside("image");
-    fs::create_dir(&tree).expect("made");
-    fs::write(tree.join("file"), "of the image").expect("written");
-    bench.ok(["image", "import", "image", text(&tree)]);
+    bench.import_tree("image");
     bench.with_noise("one", 1);
     let before = bench.sums(&["one"]);
     let node = ok(Command::new("dmsetup").args(["info", "-c", "--noheadings", "-o", "name"]).arg(&metadata));

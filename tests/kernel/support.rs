@@ -53,11 +53,16 @@ impl Bench {
 
     /// The same, where there is a pool already.
     pub fn and_image(self, image: &str) -> Self {
+        self.import_tree(image);
+        self
+    }
+
+    /// Imports an image of one file.
+    pub fn import_tree(&self, image: &str) {
         let tree = self.beside(image);
         std::fs::create_dir(&tree).expect("a directory");
         std::fs::write(tree.join("file"), "of the image").expect("a file");
         self.ok(importing(image, &tree));
-        self
     }
 
     /// `/var/lib/thinpool` of this test.

@@ -81,7 +81,7 @@ fn a_monitor_sleeps_while_nothing_happens_and_takes_little_memory() {
     let monitor = Monitor::of(&bench);
     let id = monitor.id();
     monitor.says("for data");
-    let asleep = || std::fs::read_to_string(format!("/proc/{id}/stat")).expect("there").contains(") S ");
+    let asleep = || is(id, 'S');
     crate::support::wait_until("it to sleep", asleep);
     // What udev still does with the events of the growth.
     ok(Command::new("udevadm").arg("settle"));
