@@ -224,7 +224,8 @@ pub(super) fn remove_directory(paths: &Paths, life: Lock) -> Result<(), PoolErro
     remove_if_empty(paths.directory())
 }
 
-fn remove_if_there(path: &Path) -> Result<(), PoolError> {
+/// Removes a file that may be gone.
+pub(super) fn remove_if_there(path: &Path) -> Result<(), PoolError> {
     match files::remove(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(io_error("remove", path)(error)),
         _ => Ok(()),

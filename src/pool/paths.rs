@@ -83,10 +83,11 @@ impl Paths {
         self.directory.join("backups")
     }
 
-    /// New metadata that is still being made, where it can't be made in its place; and the XML that it is made of.
+    /// New metadata that is still being made, where it can't be made in its place; the XML that it is made of; and the copy
+    /// of the old metadata, until that is whole.
     #[must_use]
-    pub fn new_metadata(&self) -> [PathBuf; 2] {
-        [self.directory.join("metadata.new"), self.directory.join("metadata.new.xml")]
+    pub fn new_metadata(&self) -> [PathBuf; 3] {
+        ["metadata.new", "metadata.new.xml", "metadata.old"].map(|name| self.directory.join(name))
     }
 
     /// Held while a node of a layer comes or goes that is to be read: several may read one at a time.

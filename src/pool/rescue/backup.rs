@@ -2,14 +2,15 @@
 //!
 //! A pool that is in use is read through a metadata snapshot, so nobody who writes waits.
 
-use std::io;
 use std::path::Path;
 
 use super::generation::{BackedUp, Generation, MetadataBackup};
 use crate::backing::make_private_directory;
 use crate::files;
+use crate::pool::destroy::{remove_if_empty, remove_if_there};
 use crate::pool::lock::Lock;
 use crate::pool::{Location, Pool, PoolError, io_error, now};
+use crate::thin_metadata::MetadataError;
 
 /// What a backup is called that isn't finished.
 const DRAFT: &str = ".draft";
@@ -71,9 +72,9 @@ impl Pool<'_> {
                 return Ok(None);
             }
             // The right to read the metadata is one process's alone, so nobody else writes here.
-            let file = files::create(&draft).map_err(crate::thin_metadata::MetadataError::Copy)?;
+            let file = files::create(&draft).map_err(MetadataError::Copy)?;
             of.write(metadata, &file)?;
-            files::sync(&file, &draft).map_err(crate::thin_metadata::MetadataError::Copy)?;
+            files::sync(&file, &draft).map_err(MetadataError::Copy)?;
             Ok(Some(of))
         });
         let of = match written {
@@ -96,7 +97,7 @@ impl Pool<'_> {
     fn drop_older(&self, directory: &Path) -> Result<(), PoolError> {
         let keep = usize::try_from(self.backups.max(1)).unwrap_or(usize::MAX);
         for old in MetadataBackup::all_in(directory)?.iter().skip(keep) {
-            remove(&old.path)?;
+            remove_if_there(&old.path)?;
         }
         Ok(())
     }
@@ -109,15 +110,8 @@ pub(in crate::pool) fn remove_all(directory: &Path) -> Result<(), PoolError> {
         let entry = entry.map_err(io_error("list", directory))?;
         let name = entry.file_name().into_string().unwrap_or_default();
         if name == DRAFT || super::generation::of_name(&name).is_some() {
-            remove(&entry.path())?;
+            remove_if_there(&entry.path())?;
         }
     }
-    crate::pool::destroy::remove_if_empty(directory)
-}
-
-fn remove(path: &Path) -> Result<(), PoolError> {
-    match files::remove(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(io_error("remove", path)(error)),
-        _ => Ok(()),
-    }
+    remove_if_empty(directory)
 }

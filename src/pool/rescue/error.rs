@@ -13,7 +13,10 @@ use crate::units::DataBlocks;
 #[derive(Debug, Error)]
 pub enum RescueError {
     /// There is no backup.
-    #[error("there is no backup of the metadata of the pool '{0}'")]
+    #[error(
+        "there is no backup of the metadata of the pool '{0}': each `thinpool deactivate` in order makes one, and `thinpool \
+         metadata backup`. Damaged metadata may be mended without one: `thinpool repair`"
+    )]
     NoBackup(String),
     /// There is none of that number.
     #[error(
@@ -26,7 +29,10 @@ pub enum RescueError {
         asked: Generation,
     },
     /// It can't be read.
-    #[error("the backup {} can't be read: {source}", .path.display())]
+    #[error(
+        "the backup {} can't be read: {source}. `thinpool metadata list` shows the others, `thinpool metadata restore` takes \
+         the number of one", .path.display()
+    )]
     BackupUnreadable {
         /// Its file.
         path: PathBuf,
@@ -34,7 +40,10 @@ pub enum RescueError {
         source: io::Error,
     },
     /// It is another pool's.
-    #[error("the backup {} is of another pool (its uuid is {found}, and this one's is {expected})", .path.display())]
+    #[error(
+        "the backup {} is of another pool (its uuid is {found}, and this one's is {expected}); put it back where it belongs, \
+         and take another one of `thinpool metadata list`", .path.display()
+    )]
     OtherPool {
         /// Its file.
         path: PathBuf,
@@ -44,7 +53,10 @@ pub enum RescueError {
         expected: String,
     },
     /// The pool is smaller than it was.
-    #[error("the backup {} counts {} blocks of data, and the pool has only {}", .path.display(), .backup.0, .pool.0)]
+    #[error(
+        "the backup {} counts {} blocks of data, and the pool has only {}; take another one of `thinpool metadata list`",
+        .path.display(), .backup.0, .pool.0
+    )]
     TooLarge {
         /// Its file.
         path: PathBuf,
@@ -67,7 +79,10 @@ pub enum RescueError {
     #[error("new metadata could not be made: {0}. The old is as it was")]
     Tool(#[from] ToolError),
     /// What was made isn't what it should be.
-    #[error("the new metadata is not sound, so the old was left as it was: {said}")]
+    #[error(
+        "the new metadata is not sound, so the old was left as it was: {said}. `thinpool metadata restore` takes the number \
+         of another backup"
+    )]
     NotSound {
         /// What the check said.
         said: String,

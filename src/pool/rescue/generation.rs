@@ -13,7 +13,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use super::RescueError;
+use super::{RescueError, in_a_name};
 use crate::pool::{PoolError, io_error};
 use crate::thin_metadata::{Metadata, MetadataError};
 use crate::units::{BlockSize, Bytes, DataBlocks, DeviceId, MetaBlocks, TransactionId};
@@ -121,8 +121,7 @@ impl BackedUp {
 
     /// The name of its file.
     pub(super) fn file_name(&self, generation: Generation) -> String {
-        let time = jiff::Timestamp::from_second(self.taken_at).unwrap_or_default().to_string();
-        let time: String = time.chars().filter(|c| !matches!(c, '-' | ':')).collect();
+        let time = in_a_name(self.taken_at);
         format!("{PREFIX}{generation}-transaction-{}-{time}{SUFFIX}", self.transaction_id)
     }
 

@@ -20,3 +20,9 @@ pub use plan::Outlook;
 pub use renew::{MadeOf, RenewalPlan, Renewed};
 pub use replace::Kept;
 pub use restore::{RestorePlan, Restored};
+
+/// A moment, in seconds since 1970, as it stands in a file's name: `20261128T134500Z`.
+fn in_a_name(second: i64) -> String {
+    let time = jiff::Timestamp::from_second(second).unwrap_or_default().to_string();
+    time.chars().filter(|c| !matches!(c, '-' | ':')).collect()
+}

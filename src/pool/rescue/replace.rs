@@ -15,13 +15,14 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use super::RescueError;
 use super::save::save;
+use super::{RescueError, in_a_name};
 use crate::backing::block::BlockDevice;
 use crate::backing::{Backing, Devices, Loopback, Member, Part};
 use crate::catalog::Replacement;
 use crate::dm::Removal;
 use crate::files;
+use crate::pool::destroy::remove_if_there;
 use crate::pool::lock::Lock;
 use crate::pool::{Pool, PoolError, io_error, now};
 use crate::thin_tools::{Depth, Outcome};
@@ -80,7 +81,7 @@ impl NewMetadata {
     /// Takes it away, where it is not to be used.
     pub(super) fn discard(&self) -> Result<(), PoolError> {
         match self {
-            Self::File(path) | Self::Content(path) => remove(path),
+            Self::File(path) | Self::Content(path) => remove_if_there(path),
             // A spare may have anything on it.
             Self::Volume(_) => Ok(()),
         }
@@ -122,7 +123,7 @@ impl Pool<'_> {
 
     fn place_for_new(&self) -> Result<NewMetadata, PoolError> {
         let size = self.record.policy.metadata_size;
-        let [content, _] = self.paths.new_metadata();
+        let [content, ..] = self.paths.new_metadata();
         let new = match &self.record.backing {
             Backing::Loop(loopback) => NewMetadata::File(self.draft_beside(loopback)),
             Backing::Devices(Devices { volumes: Some(volumes), .. }) => {
@@ -196,7 +197,8 @@ impl Pool<'_> {
         files::sync(&file, &new).map_err(io_error("sync", &new))?;
         let device = self.find_part(Part::Metadata)?;
         let kept = name_to_keep(self.paths.directory(), ".zst");
-        save(device.path(), &kept)?;
+        let [.., copy] = self.paths.new_metadata();
+        save(device.path(), &copy, &kept)?;
         let replacement = Replacement::Device { new };
         self.catalog.intend_replacement(&replacement)?;
         self.finish(&replacement)?;
@@ -211,7 +213,7 @@ impl Pool<'_> {
             self.finish(&replacement)?;
         }
         for left in self.unfinished().iter().filter(|path| path.exists()) {
-            remove(left)?;
+            remove_if_there(left)?;
         }
         Ok(())
     }
@@ -239,7 +241,7 @@ impl Pool<'_> {
                 let device = self.find_part(Part::Metadata)?;
                 files::overwrite(new, device.path()).map_err(io_error("overwrite", device.path()))?;
                 self.end_replacement(backing)?;
-                remove(new)
+                remove_if_there(new)
             }
             _ => Err(PoolError::HalfSetUp(self.name.to_string())),
         }
@@ -266,11 +268,11 @@ impl Pool<'_> {
                 let entry = entry.map_err(io_error("list", directory))?;
                 let name = entry.file_name().into_string().unwrap_or_default();
                 if name.strip_prefix(KEPT).is_some_and(is_time) {
-                    remove(&entry.path())?;
+                    remove_if_there(&entry.path())?;
                 }
             }
         }
-        self.unfinished().iter().try_for_each(|path| remove(path))
+        self.unfinished().iter().try_for_each(|path| remove_if_there(path))
     }
 }
 
@@ -292,9 +294,7 @@ fn take_place(new: &Path, inode: u64, place: &Path, kept: &Path) -> Result<(), P
 fn name_to_keep(directory: &Path, suffix: &str) -> PathBuf {
     let mut second = now();
     loop {
-        let time = jiff::Timestamp::from_second(second).unwrap_or_default().to_string();
-        let time: String = time.chars().filter(|c| !matches!(c, '-' | ':')).collect();
-        let path = directory.join(format!("{KEPT}{time}{suffix}"));
+        let path = directory.join(format!("{KEPT}{}{suffix}", in_a_name(second)));
         if !path.exists() {
             return path;
         }
@@ -305,11 +305,4 @@ fn name_to_keep(directory: &Path, suffix: &str) -> PathBuf {
 fn is_time(text: &str) -> bool {
     let text = text.strip_suffix(".zst").unwrap_or(text);
     text.len() >= 8 && text.chars().all(|c| c.is_ascii_digit() || matches!(c, 'T' | 'Z'))
-}
-
-fn remove(path: &Path) -> Result<(), PoolError> {
-    match files::remove(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(io_error("remove", path)(error)),
-        _ => Ok(()),
-    }
 }

@@ -96,14 +96,18 @@ impl Pool<'_> {
 
     /// Makes metadata of a backup, in a file or on a device.
     pub(super) fn restore_into(&self, backup: &MetadataBackup, into: &Path) -> Result<(), PoolError> {
-        let [_, xml] = self.paths.new_metadata();
+        let [_, xml, _] = self.paths.new_metadata();
         let mut text = backup.xml()?;
         let mut file = files::create(&xml).map_err(io_error("create", &xml))?;
-        io::copy(&mut text, &mut file)
-            .map_err(|source| RescueError::BackupUnreadable { path: backup.path.clone(), source })?;
-        let made = self.host.tools.restore(&xml, into, self.longest()).map_err(RescueError::from);
-        files::remove(&xml).map_err(io_error("remove", &xml))?;
-        Ok(made?)
+        let made = io::copy(&mut text, &mut file)
+            .map_err(|source| RescueError::BackupUnreadable { path: backup.path.clone(), source })
+            .and_then(|_| Ok(self.host.tools.restore(&xml, into, self.longest())?));
+        // However that ended: it may be many times the size of the backup.
+        let removed = files::remove(&xml).map_err(io_error("remove", &xml));
+        match made {
+            Ok(()) => removed,
+            Err(error) => Err(PoolError::from(error).after_cleaning_up(removed)),
+        }
     }
 }
 

@@ -5,6 +5,7 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 
 use crate::files;
+use crate::pool::destroy::remove_if_there;
 use crate::pool::{PoolError, io_error};
 
 /// Read at once.
@@ -12,9 +13,19 @@ const PIECE: usize = 1 << 20;
 /// Read at once where a larger piece can't be: what can't be read either is zeros in the copy.
 const BLOCK: usize = 4096;
 
-/// Copies all of it, compressed, and makes that durable.
-pub(super) fn save(device: &Path, to: &Path) -> Result<(), PoolError> {
-    let file = files::create_new(to).map_err(io_error("create", to))?;
+/// Copies all of it, compressed, and makes that durable. It has its name only when it is whole.
+pub(super) fn save(device: &Path, draft: &Path, to: &Path) -> Result<(), PoolError> {
+    let saved = compress(device, draft)
+        .and_then(|()| files::rename_new(draft, to).map_err(|errno| io_error("name", to)(errno.into())));
+    if let Err(cause) = saved {
+        return Err(cause.after_cleaning_up(remove_if_there(draft)));
+    }
+    let directory = to.parent().unwrap_or(Path::new("/"));
+    files::sync_directory(directory).map_err(io_error("sync", directory))
+}
+
+fn compress(device: &Path, to: &Path) -> Result<(), PoolError> {
+    let file = files::create(to).map_err(io_error("create", to))?;
     let mut encoder =
         zstd::Encoder::new(&file, zstd::DEFAULT_COMPRESSION_LEVEL).map_err(io_error("write", to))?;
     let unreadable = copy(device, &mut encoder)?;
@@ -22,9 +33,7 @@ pub(super) fn save(device: &Path, to: &Path) -> Result<(), PoolError> {
         tracing::warn!(device = %device.display(), blocks = unreadable, "could not be read: they are zeros in the copy");
     }
     encoder.finish().map_err(io_error("write", to))?;
-    files::sync(&file, to).map_err(io_error("sync", to))?;
-    let directory = to.parent().unwrap_or(Path::new("/"));
-    files::sync_directory(directory).map_err(io_error("sync", directory))
+    files::sync(&file, to).map_err(io_error("sync", to))
 }
 
 /// How many blocks could not be read.
