@@ -57,7 +57,7 @@ pub use change::{NewLv, NewPv, NewVg, OldContent};
 pub use error::{LvmError, NotInstalled, Refusal};
 pub use names::{LvId, LvName, NameError, Tag, VgName};
 pub use report::{Lv, LvHealth, Pv, ReportError, Vg};
-pub use run::{End, Failed, RunError, run};
+pub use run::{End, Failed, RunError, run, run_with_input};
 pub use signatures::{Signature, Wipefs};
 pub use tool::{Lvm, find_tool};
 pub use uuid::{LvUuid, PvUuid, UuidError, VgUuid};

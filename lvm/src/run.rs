@@ -97,7 +97,16 @@ fn said(stderr: &str) -> String {
 /// Runs a command without input and returns what it printed. When its time is up, it is asked to stop, and after a
 /// while made to.
 pub fn run(command: &mut Command, limit: Duration) -> Result<Vec<u8>, RunError> {
-    let told = command_line(command);
+    run_with_input(command, Stdio::null(), limit)
+}
+
+/// The same with something to read. A file, not a pipe: that waits for nobody.
+pub fn run_with_input(
+    command: &mut Command,
+    input: impl Into<Stdio>,
+    limit: Duration,
+) -> Result<Vec<u8>, RunError> {
+    let told = command_line(command.stdin(input));
     steps::around(format_args!("run {told}"), || run_with_grace(command, limit, GRACE))
 }
 
@@ -105,7 +114,7 @@ pub fn run(command: &mut Command, limit: Duration) -> Result<Vec<u8>, RunError> 
 fn run_with_grace(command: &mut Command, limit: Duration, grace: Duration) -> Result<Vec<u8>, RunError> {
     let told = command_line(command);
     let start = |source| RunError::Start { command: told.clone(), source };
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut running = Running::new(command.spawn().map_err(start)?).map_err(start)?;
     steps::during(format_args!("run {told}"));
     let mut end = None;

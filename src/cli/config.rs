@@ -2,19 +2,21 @@
 
 use clap::Subcommand;
 
-use super::settings::SetupSettings;
+use super::settings::{MonitorSettings, SetupSettings};
 use super::{CliError, Context, output};
 use crate::report::{Column, Table};
 
 /// What to do with settings.
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// Show every setting with its value and where that came from. Takes the flags of `setup`, to try them out.
+    /// Show every setting with its value and where that came from. Takes the flags of `setup` and `monitor`, to try them out.
     Show {
         #[command(flatten)]
         format: output::Format,
         #[command(flatten)]
-        settings: SetupSettings,
+        setup: SetupSettings,
+        #[command(flatten)]
+        monitor: MonitorSettings,
     },
 }
 

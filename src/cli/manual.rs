@@ -125,6 +125,10 @@ const EXAMPLES: &[(&str, &[Example])] = &[
                 "thinpool monitor --pool ci --log-level warn",
                 "The same of the pool `ci`, saying only what goes wrong.",
             ),
+            example(
+                "thinpool monitor --test-hooks",
+                "Runs what is in /etc/thinpool/hooks.d, to see that it works.",
+            ),
         ],
     ),
     (
@@ -381,8 +385,9 @@ const EXAMPLES: &[(&str, &[Example])] = &[
 ];
 
 /// The files that every command knows.
-pub const FILES: [(&str, &str); 2] = [
+pub const FILES: [(&str, &str); 3] = [
     (DEFAULT_FILE, "settings; `thinpool config show` tells which are in force, and why"),
+    ("/etc/thinpool/hooks.d/", "what a monitor runs when something happens to a pool"),
     ("/var/lib/thinpool/<pool>/", "a pool's catalog, locks, mount points and, by default, its loop files"),
 ];
 

@@ -34,7 +34,7 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 pub use error::CliError;
 
 use self::settings::GeneralSettings;
-use crate::config::{ConfigFile, Inputs, LogLevel, Settings};
+use crate::config::{ConfigFile, Flag, Inputs, LogLevel, Settings};
 use crate::pool::{Host, Location};
 
 /// Sets up, keeps and reports device-mapper thin pools, with a thin snapshot for every image and container.
@@ -81,7 +81,7 @@ enum Command {
     Trim,
     /// Watch over a pool, and make it larger before it is full: what its unit does.
     #[command(long_about = monitor::about())]
-    Monitor,
+    Monitor(monitor::Arguments),
     /// Remove a pool, with everything in it.
     Destroy(destroy::Arguments),
     /// Tell who uses the pool's space: what each device has to itself, and what it shares.
@@ -169,9 +169,9 @@ pub fn run() -> ExitCode {
 
 impl Cli {
     fn run(self) -> Result<u8, CliError> {
-        let (inputs, setup_flags) = (self.general, self.command.setup_settings());
+        let (inputs, own_flags) = (self.general, self.command.own_settings());
         let file = inputs.config.map_or_else(ConfigFile::default, ConfigFile::Named);
-        let flags = inputs.settings.flags.into_iter().chain(setup_flags).collect();
+        let flags = inputs.settings.flags.into_iter().chain(own_flags).collect();
         let settings = Settings::load(&Inputs { flags, storage_opts: inputs.storage_opt, file })?;
         // What goes to a terminal that shows a screen would be written across it.
         if !(matches!(self.command, Command::Top(_)) && std::io::stderr().is_terminal()) {
@@ -184,7 +184,7 @@ impl Cli {
             Command::Activate(how) => return activate::activate(&context, &how),
             Command::Deactivate(how) => return activate::deactivate(&context, &how),
             Command::Trim => return trim::run(&context),
-            Command::Monitor => return monitor::run(&context),
+            Command::Monitor(arguments) => return monitor::run(&context, &arguments),
             Command::Check(arguments) => return check::check(&context, &arguments),
             Command::Repair(arguments) => return check::repair(&context, &arguments),
             Command::Metadata(command) => return metadata::run(&context, command),
@@ -209,16 +209,19 @@ impl Command {
     /// How much is said. What a monitor does is all it has to say, so it does, unless somebody wants less.
     fn log_level(&self, settings: &Settings) -> LogLevel {
         match (self, settings.log_level.explicit()) {
-            (Self::Monitor, None) => LogLevel::Info,
+            (Self::Monitor(_), None) => LogLevel::Info,
             _ => *settings.log_level.get(),
         }
     }
 
     /// The flags of settings that this command takes besides the general ones.
-    fn setup_settings(&self) -> Vec<crate::config::Flag> {
+    fn own_settings(&self) -> Vec<Flag> {
         match self {
-            Self::Setup(setup::Arguments { settings, .. })
-            | Self::Config(config::Command::Show { settings, .. }) => settings.flags.clone(),
+            Self::Setup(setup::Arguments { settings, .. }) => settings.flags.clone(),
+            Self::Monitor(monitor::Arguments { settings, .. }) => settings.flags.clone(),
+            Self::Config(config::Command::Show { setup, monitor, .. }) => {
+                [&setup.flags[..], &monitor.flags].concat()
+            }
             _ => Vec::new(),
         }
     }

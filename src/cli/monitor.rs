@@ -1,7 +1,23 @@
 //! `thinpool monitor`
 
-use super::{CliError, Context, exit};
-use crate::monitor::{Ended, watch};
+use clap::Args;
+
+use super::settings::MonitorSettings;
+use super::{CliError, Context, exit, output};
+use crate::monitor::hooks::run_all;
+use crate::monitor::serve::{Serving, serve};
+use crate::monitor::{Ended, Hooks, Manner, MonitorError, Notice, watch};
+use crate::report;
+
+/// How to watch.
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    /// Run every hook once with an event that says it is a test, tell what came of it, and watch over nothing.
+    #[arg(long)]
+    test_hooks: bool,
+    #[command(flatten)]
+    pub settings: MonitorSettings,
+}
 
 /// What the help of the command says.
 pub(super) fn about() -> &'static str {
@@ -12,11 +28,43 @@ pub(super) fn about() -> &'static str {
      a pool; its unit is thinpool-monitor@POOL.service, which setup enables."
 }
 
-pub(super) fn run(context: &Context) -> Result<u8, CliError> {
-    let location = context.location();
-    match watch(&context.host()?, &location)? {
+pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<u8, CliError> {
+    if arguments.test_hooks {
+        return test_hooks(context);
+    }
+    let (settings, location) = (&context.settings, context.location());
+    let manner = Manner {
+        when_full: *settings.when_full.get(),
+        hooks: Hooks::new(settings.hooks.get().as_path().to_owned()),
+    };
+    let host = context.host()?;
+    let _serving = serve_metrics(context)?;
+    match watch(&host, &location, manner)? {
         Ended::PoolInactive => tracing::info!(pool = %location.name, "it is no longer active"),
         Ended::Asked => tracing::info!(pool = %location.name, "no longer watching"),
     }
     Ok(exit::DONE)
+}
+
+/// Until what this gives is dropped.
+fn serve_metrics(context: &Context) -> Result<Option<Serving>, CliError> {
+    let (host, location) = (context.host()?, context.location());
+    let metrics = move || report::prometheus(&[location.status(&host)]);
+    Ok(serve(context.settings.metrics_listen.get(), metrics).map_err(MonitorError::from)?)
+}
+
+fn test_hooks(context: &Context) -> Result<u8, CliError> {
+    let path = context.settings.hooks.get().as_path();
+    let told = run_all(path, &Notice::test(context.settings.pool.get()));
+    if told.is_empty() {
+        output::line(format!("There is no hook: nothing that can be executed is in {}.", path.display()))?;
+    }
+    for told in &told {
+        match &told.outcome {
+            Ok(()) => output::line(format!("{}: done", told.hook.display()))?,
+            Err(error) => output::line(format!("{}: {error}", told.hook.display()))?,
+        }
+    }
+    let failed = told.iter().any(|told| told.outcome.is_err());
+    Ok(if failed { exit::FAILED } else { exit::DONE })
 }

@@ -34,6 +34,6 @@ pub use sample::{sample_file, settings_table};
 pub use settings::{ConfigFile, DEFAULT_FILE, Effective, Flag, Inputs};
 pub use source::{Place, Source, Sourced};
 pub use value::{
-    AbsolutePath, AutoBool, Backups, DevicePath, DevicePaths, FsChoice, LogLevel, LoopDir, MinFreeSpace,
-    MkfsArgs, MountOptions, PoolDevice, Share, Timeout, VolumeGroup,
+    AbsolutePath, AutoBool, Backups, DevicePath, DevicePaths, FsChoice, LogLevel, LoopDir, MetricsListen,
+    MinFreeSpace, MkfsArgs, MountOptions, PoolDevice, Share, Timeout, VolumeGroup, WhenFull,
 };

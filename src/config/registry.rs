@@ -5,7 +5,8 @@ use super::settings::{Effective, Given};
 use super::source::Sourced;
 use super::value::{
     AbsolutePath, AutoBool, Backups, DevicePath, DevicePaths, FsChoice, LogLevel, LoopDir, MetadataSize,
-    MinFreeSpace, MkfsArgs, MountOptions, PoolDevice, SettingType, Shape, Share, Timeout, VolumeGroup,
+    MetricsListen, MinFreeSpace, MkfsArgs, MountOptions, PoolDevice, SettingType, Shape, Share, Timeout,
+    VolumeGroup, WhenFull,
 };
 use crate::backing::{MetadataVolumeSize, VolumeSize};
 use crate::units::{BlockSize, Bytes, PoolName};
@@ -164,6 +165,12 @@ settings! {
         "How full the pool's data gets before it grows, where there is room, and status warns; 100% is off.";
     autoextend_percent: Share = ["20%"], "autoextend-percent", Some("dm.thinp_autoextend_percent"),
         "By how much of its size the pool's data grows then; at least 128M, and by more where it is filled fast.";
+    when_full: WhenFull = ["auto"], "when-full", None,
+        "What a write meets that finds the pool full while a monitor watches; without one it fails at once.";
+    hooks: AbsolutePath = ["/etc/thinpool/hooks.d"], "hooks", None,
+        "A command that a monitor runs when something happens to the pool, or a directory of them.";
+    metrics_listen: MetricsListen = ["unset"], "metrics-listen", None,
+        "Where a monitor tells Prometheus' metrics of the pool to who asks over HTTP; each pool needs a place of its own.";
     block_size: BlockSize = ["64K"], "block-size", Some("dm.blocksize"),
         "The size of the pool's blocks, fixed for the life of the pool.";
     base_size: Bytes = ["10G"], "base-size", Some("dm.basesize"),

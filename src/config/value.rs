@@ -4,13 +4,15 @@ mod choice;
 mod device;
 mod limit;
 mod list;
+mod listen;
 mod path;
 mod size;
 
-pub use choice::{AutoBool, FsChoice, LogLevel};
+pub use choice::{AutoBool, FsChoice, LogLevel, WhenFull};
 pub use device::{DevicePath, DevicePaths, PoolDevice, Share, VolumeGroup};
 pub use limit::{Backups, Timeout};
 pub use list::{MkfsArgs, MountOptions};
+pub use listen::MetricsListen;
 pub use path::{AbsolutePath, LoopDir};
 pub use size::{MetadataSize, MinFreeSpace};
 
@@ -121,6 +123,8 @@ mod tests {
             round_trips::<Timeout>(&text);
             round_trips::<Backups>(&text);
             round_trips::<LogLevel>(&text);
+            round_trips::<WhenFull>(&text);
+            round_trips::<MetricsListen>(&text);
             round_trips::<DevicePath>(&text);
             round_trips::<PoolDevice>(&text);
             round_trips::<VolumeGroup>(&text);

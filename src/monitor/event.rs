@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::notice::Kind;
 use crate::backing::Part;
 use crate::dm::{Mode, PoolStatus};
 use crate::pool::extend::{Room, RoomIn, Step};
@@ -38,12 +39,44 @@ pub enum Event {
 impl Event {
     /// Says it where a monitor's words go: to the journal, or to whoever started it.
     pub fn tell(&self, pool: &PoolName) {
-        let told = Told { event: self, pool };
-        match self {
-            Self::Grown { .. } | Self::RoomAgain | Self::Over(_) => tracing::info!(%pool, "{told}"),
-            Self::CouldNotGrow(_) | Self::NoRoom(_) | Self::Failed { .. } => tracing::warn!(%pool, "{told}"),
-            Self::Trouble(_) => tracing::error!(%pool, "{told}"),
+        let (event, told) = (self.kind().as_str(), Told { event: self, pool });
+        match self.kind() {
+            Kind::Extend | Kind::Recovered | Kind::Test => tracing::info!(%pool, event, "{told}"),
+            Kind::Warn => tracing::warn!(%pool, event, "{told}"),
+            Kind::Full | Kind::NeedsCheck | Kind::Failed => tracing::error!(%pool, event, "{told}"),
         }
+    }
+
+    /// What it is to whoever has to act on it.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Grown { .. } => Kind::Extend,
+            Self::CouldNotGrow(_) | Self::NoRoom(_) | Self::Failed { .. } => Kind::Warn,
+            Self::RoomAgain | Self::Over(_) => Kind::Recovered,
+            Self::Trouble(Problem::OutOfDataSpace | Problem::OutOfMetadataSpace) => Kind::Full,
+            Self::Trouble(Problem::NeedsCheck) => Kind::NeedsCheck,
+            Self::Trouble(_) => Kind::Failed,
+        }
+    }
+
+    /// What happened, as one word for programs.
+    #[must_use]
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::Grown { .. } => "grown",
+            Self::CouldNotGrow(_) => "could_not_grow",
+            Self::NoRoom(_) => "no_room",
+            Self::RoomAgain => "room_again",
+            Self::Failed { .. } => "growth_failed",
+            Self::Trouble(problem) | Self::Over(problem) => problem.key(),
+        }
+    }
+
+    /// What happened, in words.
+    #[must_use]
+    pub fn sentence(&self, pool: &PoolName) -> String {
+        Told { event: self, pool }.to_string()
     }
 }
 

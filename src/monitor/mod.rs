@@ -5,25 +5,31 @@
 //! is remembered between two looks serves only to say nothing twice, and to know how fast the pool fills.
 
 mod event;
+pub mod hooks;
+mod notice;
 mod plan;
+pub mod serve;
 mod systemd;
 mod wait;
 
 use std::time::{Duration, Instant};
 
-use nix::errno::Errno;
 use thiserror::Error;
 
 pub use event::Event;
+pub use hooks::Hooks;
+pub use notice::{Kind, Notice};
 pub use plan::{Due, Plan, Rules, Seen};
 
+use self::serve::ListenError;
 use self::systemd::Systemd;
 use self::wait::{Stop, Woken};
 use crate::backing::{Backing, Part};
+use crate::config::WhenFull;
 use crate::dm::{self, Events, NoSpacePolicy, PoolStatus, PoolUsage};
 use crate::pool::extend::{By, Extension, Room};
 use crate::pool::status::Problem;
-use crate::pool::{Host, Location, Pool, PoolError, Pulse, Watch};
+use crate::pool::{Host, Location, Pool, PoolError, Pulse, Sample, Watch};
 use crate::units::{Bytes, DataBlocks, Growth};
 
 /// After how long a growth is tried again that failed, or for which there was no room: nothing tells when there is.
@@ -38,9 +44,12 @@ pub enum MonitorError {
     /// Device-mapper has no events to wait for.
     #[error(transparent)]
     Dm(#[from] dm::Error),
+    /// Its metrics can't be told where they should be.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
     /// The process can't wait.
     #[error("can't wait for events and signals: {0}")]
-    Wait(#[from] Errno),
+    Wait(#[from] std::io::Error),
 }
 
 /// Why a monitor came to its end.
@@ -52,11 +61,20 @@ pub enum Ended {
     Asked,
 }
 
+/// How a pool is watched over, where people can choose. By default as it suits the pool, with nobody to be told.
+#[derive(Debug, Default)]
+pub struct Manner {
+    /// What a write to the full pool is to meet.
+    pub when_full: WhenFull,
+    /// Who is told of what happens.
+    pub hooks: Hooks,
+}
+
 /// Watches over a pool that is active, until it no longer is or a signal (SIGTERM, SIGINT) says that it's enough. Those two
 /// signals are the process's own from then on.
-pub fn watch(host: &Host, location: &Location) -> Result<Ended, MonitorError> {
+pub fn watch(host: &Host, location: &Location, manner: Manner) -> Result<Ended, MonitorError> {
     let (stop, events) = (Stop::new()?, Events::open()?);
-    let mut monitor = Monitor::begin(host, location)?;
+    let mut monitor = Monitor::begin(host, location, manner)?;
     let mut systemd = Systemd::from_environment();
     let ended = loop {
         // First listen, then look: what comes in between is heard.
@@ -70,6 +88,7 @@ pub fn watch(host: &Host, location: &Location) -> Result<Ended, MonitorError> {
         }
     };
     systemd.stopping();
+    monitor.hooks.finish();
     Ok(ended)
 }
 
@@ -79,11 +98,16 @@ pub struct Monitor<'h> {
     location: Location,
     pulse: Pulse,
     rules: Rules,
+    hooks: Hooks,
     is_ours: bool,
     /// At the last look.
     last: Option<(Instant, DataBlocks)>,
+    /// What the kernel said then, if it said any numbers.
+    usage: Option<PoolUsage>,
     /// Whether the kernel will raise its event for data at the next crossing of the mark: it does so once between two resumes.
     armed: bool,
+    /// Whether its samples for forecasts could be written down.
+    writes_down: bool,
     room: RoomKnown,
     failed: Option<String>,
     /// Nothing is tried before.
@@ -118,14 +142,15 @@ pub enum Look {
 
 impl<'h> Monitor<'h> {
     /// Begins to watch over a pool, which must be active; refused while another process does.
-    pub fn begin(host: &'h Host, location: &Location) -> Result<Self, PoolError> {
+    pub fn begin(host: &'h Host, location: &Location, manner: Manner) -> Result<Self, PoolError> {
         let pool = Pool::open(host, location)?;
         let watch = location.watch()?;
         let (pulse, record) = (pool.pulse(), pool.record());
         if pulse.feel(&*host.dm)?.is_none() {
             return Err(PoolError::NotActive(location.name.to_string()));
         }
-        let (rules, is_ours) = (Rules::of(&record.policy), !matches!(record.backing, Backing::ThinPool(_)));
+        let (rules, is_ours) =
+            (Rules::of(&record.policy, manner.when_full), !matches!(record.backing, Backing::ThinPool(_)));
         tracing::info!(
             pool = %location.name, threshold = %rules.threshold, percent = %rules.percent,
             "watching{}", if is_ours && rules.are_on() { "" } else { "; it doesn't grow by itself" }
@@ -135,9 +160,12 @@ impl<'h> Monitor<'h> {
             location: location.clone(),
             pulse,
             rules,
+            hooks: manner.hooks,
             is_ours,
             last: None,
+            usage: None,
             armed: false,
+            writes_down: true,
             room: RoomKnown::No,
             failed: None,
             rest_until: None,
@@ -151,7 +179,12 @@ impl<'h> Monitor<'h> {
         let again = match self.pulse.feel(&*self.host.dm) {
             Ok(None) => return Look::Gone,
             Ok(Some(status)) => {
+                self.usage = match &status {
+                    PoolStatus::Working(usage) => Some(usage.clone()),
+                    PoolStatus::Fail | PoolStatus::Error => None,
+                };
                 self.tell_troubles(&status);
+                self.write_down();
                 match status {
                     PoolStatus::Working(usage) if self.is_ours => self.tend(&usage, now),
                     _ => Ok(None),
@@ -263,11 +296,7 @@ impl<'h> Monitor<'h> {
     /// Says what the room that was asked for comes to, where that is news.
     fn tell_room(&mut self, plan: &Plan, room: Option<Room>) {
         let Some(room) = room.filter(|_| self.rules.are_on()) else { return };
-        let known = if plan.is_stuck() || plan.when_full == NoSpacePolicy::Error {
-            RoomKnown::None
-        } else {
-            RoomKnown::Some
-        };
+        let known = if plan.is_stuck() || !plan.can_grow { RoomKnown::None } else { RoomKnown::Some };
         match (self.room, known) {
             (RoomKnown::None, RoomKnown::Some) => self.tell(&Event::RoomAgain),
             (RoomKnown::No | RoomKnown::Some, RoomKnown::None) if plan.is_stuck() => {
@@ -300,8 +329,22 @@ impl<'h> Monitor<'h> {
         RETRY
     }
 
-    fn tell(&self, event: &Event) {
-        event.tell(&self.location.name);
+    fn tell(&mut self, event: &Event) {
+        let pool = &self.location.name;
+        event.tell(pool);
+        self.hooks.tell(Notice::of(event, pool, self.usage.as_ref(), self.rules.block_size));
+    }
+
+    /// Writes down how full the pool is, for forecasts. That this can't be is said once.
+    fn write_down(&mut self) {
+        let Some(usage) = &self.usage else { return };
+        let written = self.location.write_down(&Sample::now(usage, self.rules.block_size));
+        if let Err(error) = &written
+            && self.writes_down
+        {
+            tracing::warn!(pool = %self.location.name, %error, "there will be no forecast");
+        }
+        self.writes_down = written.is_ok();
     }
 
     /// How many bytes a second data has taken since the last look. What came in less than a second counts as a second's.

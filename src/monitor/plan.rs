@@ -2,6 +2,7 @@
 
 use crate::backing::MOST_METADATA;
 use crate::catalog::Policy;
+use crate::config::WhenFull;
 use crate::dm::{Mode, NoSpacePolicy, PoolUsage};
 use crate::pool::extend::{Room, RoomIn};
 use crate::units::{BlockSize, Bytes, Percent};
@@ -24,6 +25,8 @@ pub struct Rules {
     pub percent: Percent,
     /// The size of the pool's data blocks.
     pub block_size: BlockSize,
+    /// What a write to the full pool is to meet.
+    pub when_full: WhenFull,
 }
 
 /// What the kernel says of a pool at a moment.
@@ -42,6 +45,8 @@ pub struct Plan {
     pub data: Due,
     /// About the metadata.
     pub metadata: Due,
+    /// Whether there is room to grow, as far as is known.
+    pub can_grow: bool,
     /// What is to happen to a write that finds no free block.
     pub when_full: NoSpacePolicy,
 }
@@ -58,10 +63,11 @@ pub enum Due {
 }
 
 impl Rules {
-    /// The rules in a pool's record.
+    /// The rules in a pool's record, and what a write to the full pool is to meet.
     #[must_use]
-    pub fn of(policy: &Policy) -> Self {
+    pub fn of(policy: &Policy, when_full: WhenFull) -> Self {
         Self {
+            when_full,
             threshold: policy.autoextend_threshold,
             percent: policy.autoextend_percent,
             block_size: policy.block_size,
@@ -119,10 +125,10 @@ impl Plan {
         let metadata_is_out = usage.metadata.free().0 == 0;
         // The kernel would grow nothing and say that it did.
         if usage.needs_check || (usage.mode == Mode::ReadOnly && !metadata_is_out) {
-            return Self { data: Due::Nothing, metadata: Due::Nothing, when_full: usage.no_space };
+            return Self { can_grow: true, when_full: usage.no_space, ..Self::without_growth(rules) };
         }
         if !rules.are_on() {
-            return Self { data: Due::Nothing, metadata: Due::Nothing, when_full: NoSpacePolicy::Error };
+            return Self::without_growth(rules);
         }
         let data_step =
             (usage.data.used >= rules.threshold.of_data(usage.data.total)).then(|| data_step(seen, rules));
@@ -131,8 +137,14 @@ impl Plan {
         let left = room.map(|room| room.data - taken(room, metadata.by().unwrap_or_default()));
         let data = data_step.map_or(Due::Nothing, |step| Due::growth(step, left, block));
         let can_grow = data != Due::Stuck && room.is_none_or(|room| room.data >= block);
-        let when_full = if can_grow { NoSpacePolicy::Queue } else { NoSpacePolicy::Error };
-        Self { data, metadata, when_full }
+        Self { data, metadata, can_grow, when_full: rules.when_full.policy(can_grow) }
+    }
+
+    /// To grow by nothing, since that can't be.
+    #[must_use]
+    pub fn without_growth(rules: &Rules) -> Self {
+        let when_full = rules.when_full.policy(false);
+        Self { data: Due::Nothing, metadata: Due::Nothing, can_grow: false, when_full }
     }
 }
 
@@ -183,7 +195,7 @@ mod tests {
 
     fn rules() -> Rules {
         let [threshold, percent] = [80, 20].map(|share| Percent::try_from(share).expect("a share"));
-        Rules { threshold, percent, block_size: BlockSize::DEFAULT }
+        Rules { threshold, percent, block_size: BlockSize::DEFAULT, when_full: WhenFull::Auto }
     }
 
     /// The kernel's numbers: data and metadata of so many blocks, of which so many are in use.
@@ -274,6 +286,21 @@ mod tests {
     }
 
     #[test]
+    fn somebody_who_wants_writes_to_wait_or_to_fail_has_it_so_with_room_and_without() {
+        let half = usage((TOTAL / 2, TOTAL), EMPTY);
+        for (when_full, policy) in
+            [(WhenFull::Queue, NoSpacePolicy::Queue), (WhenFull::Error, NoSpacePolicy::Error)]
+        {
+            for room in [Bytes(0), Bytes::gib(1)] {
+                let room = Room { data: room, metadata: room, lies_in: RoomIn::FileSystem("/".into()) };
+                let seen = Seen { usage: &half, pace: Bytes(0) };
+                let plan = Plan::new(&seen, &Rules { when_full, ..rules() }, Some(&room));
+                assert_eq!((plan.when_full, plan.can_grow), (policy, room.data.0 > 0));
+            }
+        }
+    }
+
+    #[test]
     fn a_pool_that_would_not_grow_is_left_alone_and_one_without_metadata_is_rescued() {
         let mut sick = usage((TOTAL, TOTAL), EMPTY);
         sick.needs_check = true;
@@ -311,7 +338,7 @@ mod tests {
             prop_assert!(plan.data != Due::Growth(Bytes(0)) && plan.metadata != Due::Growth(Bytes(0)));
             prop_assert!(data <= usage.data.total.bytes(rules.block_size), "more than doubled");
             prop_assert!(usage.metadata.total.bytes() + metadata <= MOST_METADATA.max(usage.metadata.total.bytes()));
-            prop_assert_eq!(plan.data == Due::Stuck && plan.when_full == NoSpacePolicy::Queue, false);
+            prop_assert_eq!(plan.data == Due::Stuck && (plan.can_grow || plan.when_full == NoSpacePolicy::Queue), false);
             prop_assert!(rules.are_on() || !plan.is_due());
         }
     }

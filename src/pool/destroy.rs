@@ -220,6 +220,9 @@ pub(super) fn remove_directory(paths: &Paths, life: Lock) -> Result<(), PoolErro
     remove_if_empty(&paths.mounts())?;
     remove_if_there(&paths.change_lock())?;
     remove_if_there(&paths.metadata_snapshot())?;
+    for file in paths.trend() {
+        remove_if_there(&file)?;
+    }
     life.remove()?;
     remove_if_empty(paths.directory())
 }

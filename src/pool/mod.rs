@@ -33,6 +33,7 @@ mod setup;
 pub mod status;
 #[cfg(test)]
 mod tests;
+mod trend;
 pub mod trim;
 mod usage;
 mod watch;
@@ -67,6 +68,7 @@ pub use rescue::{
     RescueError, RestorePlan, Restored,
 };
 pub use setup::{SetUp, Setup, Wanted};
+pub use trend::{Sample, Trend};
 pub use usage::{Branch, DeviceShare, DeviceUsage, Usage};
 pub use watch::{Pulse, Watch};
 

@@ -167,10 +167,12 @@ impl Pool<'_> {
             _ => None,
         };
         let low_water = table.as_ref().map_or(DataBlocks(0), |table| table.low_water_mark);
-        let (mode, figures) = match self.host.dm.pool_status(&self.device)? {
-            PoolStatus::Fail => (Mode::Fail, None),
-            PoolStatus::Error => (Mode::Error, None),
-            PoolStatus::Working(usage) => (usage.mode.into(), Some(figures(&usage, low_water))),
+        let (mode, figures, trend) = match self.host.dm.pool_status(&self.device)? {
+            PoolStatus::Fail => (Mode::Fail, None, None),
+            PoolStatus::Error => (Mode::Error, None, None),
+            PoolStatus::Working(usage) => {
+                (usage.mode.into(), Some(figures(&usage, low_water)), self.trend(&usage)?)
+            }
         };
         Ok(Live {
             data_device: table.as_ref().and_then(|table| node(table.data)),
@@ -178,6 +180,7 @@ impl Pool<'_> {
             mode,
             figures,
             monitored: self.location().is_watched(),
+            trend,
         })
     }
 

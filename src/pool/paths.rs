@@ -71,6 +71,12 @@ impl Paths {
         self.locks().join("monitor")
     }
 
+    /// How full the pool was lately: as it is being written, and as it was.
+    #[must_use]
+    pub fn trend(&self) -> [PathBuf; 2] {
+        ["trend.new", "trend"].map(|name| self.directory.join(name))
+    }
+
     /// There while a metadata snapshot of ours is held, so that one of a killed process is known from anybody else's.
     #[must_use]
     pub fn metadata_snapshot(&self) -> PathBuf {

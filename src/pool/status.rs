@@ -4,11 +4,12 @@ mod assess;
 mod problem;
 
 use std::path::PathBuf;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use serde::Serialize;
 
 pub use self::problem::{Problem, Severity, Unchecked};
+use super::Trend;
 use crate::catalog::MetadataCheck;
 use crate::dm::{Blocks, NoSpacePolicy};
 use crate::fs::FileSystem;
@@ -187,6 +188,8 @@ pub struct Live {
     pub figures: Option<Figures>,
     /// Whether a process watches over the pool (`thinpool monitor`).
     pub monitored: bool,
+    /// How it has filled lately; none if nobody has watched for long enough.
+    pub trend: Option<Trend>,
 }
 
 /// What a pool can still do, as the kernel's status line tells it.
@@ -354,6 +357,24 @@ impl Status {
             total: figures.metadata.total.bytes(),
             available: room.map_or(free, |room| room.min(free)),
         })
+    }
+
+    /// How long it takes until data is used up, as fast as it has filled lately; none if it isn't filling, or that isn't known.
+    #[must_use]
+    pub fn time_until_full(&self) -> Option<Duration> {
+        self.trend()?.data.uses_up(self.data_space()?.available)
+    }
+
+    /// The same for metadata.
+    #[must_use]
+    pub fn time_until_metadata_full(&self) -> Option<Duration> {
+        self.trend()?.metadata.uses_up(self.metadata_space()?.available)
+    }
+
+    /// How the pool has filled lately, if that is known.
+    #[must_use]
+    pub fn trend(&self) -> Option<Trend> {
+        self.live.as_ref()?.trend
     }
 
     /// What must be free for a new image or container: whole blocks, as in Docker's driver.

@@ -1,7 +1,7 @@
 //! The status for programs. The names never change and are explained in `docs/json.md`; every size is in bytes.
 
 use std::path::PathBuf;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
 use serde::ser::{SerializeMap, Serializer};
@@ -9,12 +9,13 @@ use serde::ser::{SerializeMap, Serializer};
 use crate::catalog::MetadataCheck;
 use crate::dm::NoSpacePolicy;
 use crate::fs::FileSystem;
+use crate::pool::Trend;
 use crate::pool::status::{
     DeviceCounts, Discard, Figures, HostSupport, Known, LiesOn, Live, LoopFile, Mode, Problem, Space, State,
     Status, Verdict, Waiting,
 };
 use crate::thin_tools::{Depth, Outcome};
-use crate::units::{BlockSize, Bytes, PoolName, TransactionId};
+use crate::units::{BlockSize, Bytes, PoolName, Rate, TransactionId};
 
 /// The status as `thinpool status --json` prints it. A part that nobody could read is `null`.
 #[derive(Debug, Serialize)]
@@ -96,6 +97,20 @@ struct Kernel<'a> {
     discard: Option<Discard>,
     held_metadata_root: Option<u64>,
     monitored: bool,
+    forecast: Option<Forecast>,
+}
+
+#[derive(Debug, Serialize)]
+struct Forecast {
+    over_seconds: u64,
+    data: PartForecast,
+    metadata: PartForecast,
+}
+
+#[derive(Debug, Serialize)]
+struct PartForecast {
+    bytes_per_second: i64,
+    seconds_until_full: Option<u64>,
 }
 
 #[derive(Debug)]
@@ -168,6 +183,19 @@ fn kernel<'a>(status: &'a Status, live: &'a Live) -> Kernel<'a> {
         discard: figures.map(|f| f.discard),
         held_metadata_root: figures.and_then(|f| f.held_root),
         monitored: live.monitored,
+        forecast: live.trend.map(|trend| forecast(status, trend)),
+    }
+}
+
+fn forecast(status: &Status, trend: Trend) -> Forecast {
+    let part = |rate: Rate, time: Option<Duration>| PartForecast {
+        bytes_per_second: rate.bytes_per_second(),
+        seconds_until_full: time.map(|time| time.as_secs()),
+    };
+    Forecast {
+        over_seconds: trend.over.as_secs(),
+        data: part(trend.data, status.time_until_full()),
+        metadata: part(trend.metadata, status.time_until_metadata_full()),
     }
 }
 

@@ -7,12 +7,13 @@ use crate::backing::Part;
 use crate::catalog::MetadataCheck;
 use crate::dm::{Blocks, NoSpacePolicy};
 use crate::fs::FileSystem;
+use crate::pool::Trend;
 use crate::pool::status::{
     DeviceCounts, Discard, Fate, Figures, HostSupport, Known, KnownDevice, LiesOn, Live, LoopFile, LoopFiles,
     Mode, Problem, State, Status, Unchecked, Waiting,
 };
 use crate::thin_tools::{Checked, Depth, Outcome};
-use crate::units::{BlockSize, Bytes, DataBlocks, MetaBlocks, Percent, TransactionId};
+use crate::units::{BlockSize, Bytes, DataBlocks, MetaBlocks, Percent, Rate, TransactionId};
 
 /// What Docker 20.10 was captured with: two disks of 8 GiB.
 pub(super) fn dockers_capture() -> Status {
@@ -202,7 +203,17 @@ fn live() -> Live {
             held_root: None,
         }),
         monitored: true,
+        trend: Some(Trend {
+            over: Duration::from_secs(3540),
+            data: rate(Bytes::mib(3540)),
+            metadata: rate(Bytes::kib(3540)),
+        }),
     }
+}
+
+/// What has come in 3540 seconds.
+fn rate(bytes: Bytes) -> Rate {
+    Rate::between(Bytes(0), bytes, Duration::from_secs(3540)).expect("a rate")
 }
 
 fn host() -> HostSupport {

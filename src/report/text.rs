@@ -1,13 +1,17 @@
 //! The default text: Docker's rows, then what Docker never showed.
 
+use std::time::Duration;
+
 use super::docker::{docker_rows, from_catalog, no_figures, size};
 use super::row::{Row, print_rows};
 use crate::catalog::MetadataCheck;
+use crate::dm::NoSpacePolicy;
+use crate::pool::Trend;
 use crate::pool::status::{
     DeviceCounts, Fate, KnownDevice, LiesOn, LoopFile, Problem, State, Status, Waiting,
 };
 use crate::thin_tools::{Depth, Outcome};
-use crate::units::Bytes;
+use crate::units::{Bytes, Rate, span};
 
 /// The whole text of `thinpool status`.
 #[must_use]
@@ -38,6 +42,8 @@ fn ours(status: &Status) -> Vec<Row> {
         Row::new("Low Water Mark", low_water(status)),
     ];
     if let Some(live) = &status.live {
+        rows.extend(live.figures.as_ref().map(|figures| Row::new("When Full", when_full(figures.no_space))));
+        rows.extend(live.trend.map(|trend| Row::new("Time Until Full", until_full(status, trend))));
         rows.push(Row::new("Monitor", if live.monitored { "running" } else { "not running" }));
     }
     if let Some(known) = status.known.as_ref().filter(|known| !known.waiting.is_empty()) {
@@ -90,6 +96,24 @@ fn low_water(status: &Status) -> String {
     match (&status.known, status.figures()) {
         (Some(known), Some(figures)) => size(figures.low_water.bytes(known.block_size)),
         _ => no_figures(status),
+    }
+}
+
+/// `data 3 d (1.2MB/s), metadata not filling; as in the last 59 min`.
+fn until_full(status: &Status, trend: Trend) -> String {
+    let told = |time: Option<Duration>, rate: Rate| match time {
+        Some(time) => format!("{} ({rate})", span(time)),
+        None => "not filling".to_owned(),
+    };
+    let data = told(status.time_until_full(), trend.data);
+    let metadata = told(status.time_until_metadata_full(), trend.metadata);
+    format!("data {data}, metadata {metadata}; as in the last {}", span(trend.over))
+}
+
+fn when_full(policy: NoSpacePolicy) -> &'static str {
+    match policy {
+        NoSpacePolicy::Queue => "writes wait (queue)",
+        NoSpacePolicy::Error => "writes fail (error)",
     }
 }
 
@@ -161,6 +185,8 @@ Pool Mode: read-write
 Transaction Id: 7
 Devices: 1 base, 3 images, 1 container
 Low Water Mark: 5.369GB
+When Full: writes wait (queue)
+Time Until Full: data 8 h 58 min (1.049MB/s), metadata 24 d (1.024kB/s); as in the last 59 min
 Monitor: running
 Waiting Devices: thinpool-web1 (to be deleted, open 1 time)
 Metadata Check: sound (quick, after a clean shutdown, 0.1 s)
@@ -170,6 +196,15 @@ Note: The pool may still grow by 105GB, but the file system under /var/lib/thinp
 left: that is what counts.
 "
         );
+    }
+
+    #[test]
+    fn a_pool_that_does_not_fill_has_no_time_until_it_is_full() {
+        let mut status = looped();
+        let trend = status.live.as_mut().and_then(|live| live.trend.as_mut()).expect("a trend");
+        trend.data = Rate::between(Bytes(9), Bytes(1), Duration::from_secs(1)).expect("a rate");
+        let text = text(&status);
+        assert!(text.contains("Time Until Full: data not filling, metadata 24 d"), "{text}");
     }
 
     #[test]

@@ -4,9 +4,9 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use super::event::between;
-use super::{Event, Rate, Sample};
+use super::{Event, Sample};
 use crate::pool::status::{Space, Status};
-use crate::units::Bytes;
+use crate::units::{Bytes, Rate};
 
 /// A rate is that of the last minute: long enough to be calm, short enough to follow what somebody does.
 const WINDOW: Duration = Duration::from_secs(60);

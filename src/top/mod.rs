@@ -4,14 +4,12 @@
 
 mod event;
 mod history;
-mod rate;
 mod screen;
 #[cfg(test)]
 mod tests;
 
 pub use event::Event;
 pub use history::{History, View};
-pub use rate::Rate;
 pub use screen::{Palette, draw};
 
 use std::time::Instant;

@@ -7,10 +7,9 @@ use ratatui::Frame;
 use ratatui::style::{Color, Modifier, Style};
 use ratatui::text::{Line, Span};
 
-use super::rate::span;
-use super::{Rate, View};
+use super::View;
 use crate::pool::status::{Problem, Severity, Space, Verdict};
-use crate::units::{Bytes, DockerSize};
+use crate::units::{Bytes, DockerSize, Rate, span};
 
 /// Rows that are left to events where there are few, their heading included.
 const EVENTS: usize = 7;

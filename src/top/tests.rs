@@ -10,7 +10,7 @@ use ratatui::style::Color;
 use super::*;
 use crate::pool::status::{Mode, Severity};
 use crate::report::testing::{every_status, inactive, looped, with_figures};
-use crate::units::{Bytes, DataBlocks};
+use crate::units::{Bytes, DataBlocks, Rate};
 
 const SECOND: Duration = Duration::from_secs(1);
 

@@ -6,6 +6,7 @@ mod growth;
 mod percent;
 mod pool_name;
 mod quantity;
+mod rate;
 mod size;
 
 pub use device_id::{DeviceId, DeviceIdOutOfRange, TransactionId};
@@ -14,4 +15,5 @@ pub use growth::{Growth, GrowthError};
 pub use percent::{Percent, PercentError};
 pub use pool_name::{PoolName, PoolNameError};
 pub use quantity::{BlockSize, BlockSizeError, Bytes, DataBlocks, MetaBlocks, SECTOR_SIZE, Sectors};
+pub use rate::{Rate, span};
 pub use size::SizeError;

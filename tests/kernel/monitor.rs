@@ -95,7 +95,8 @@ fn a_host_that_is_full_is_said_and_tried_again_until_there_is_room() {
     let host = bench.small_host("96M");
     let flags = ["--dir", text(&host), "--loop-data-size", "64M", "--loop-metadata-size", "8M"];
     let (bench, at) = filled(bench, &flags);
-    let monitor = Monitor::of(&bench);
+    let hook = hook(&bench);
+    let monitor = Monitor::with(&bench, &["--hooks", text(&hook)]);
     // It grows as far as that goes; then writes fail, in good order.
     let said = write(&bench, &at, 0..8);
     assert!(said.err.contains("No space left on device"), "{said:?}: {}", monitor.said());
@@ -109,6 +110,79 @@ fn a_host_that_is_full_is_said_and_tried_again_until_there_is_room() {
     let said = write(&bench, &at, 0..10);
     assert_eq!(said.code, 0, "{said:?}: {}", monitor.said());
     assert_written(&bench, &at, 0..10);
+    bench.ok(["container", "unmount", "box"]);
+    assert_eq!(monitor.asked_to_end(), Some(0));
+    let told = told(&bench);
+    let first = |event: &str| told.iter().position(|notice| notice["event"] == event);
+    let in_order = [first("extend"), first("warn"), first("full"), first("recovered")];
+    assert!(in_order.is_sorted() && in_order[0].is_some(), "{told:?}");
+    let grown = &told[in_order[0].expect("one")];
+    assert_eq!((&grown["reason"], &grown["grown"]["part"]), (&"grown".into(), &"data".into()));
+    assert!(grown["grown"]["to"].as_u64() > Some(64 * MIB), "{grown}");
+}
+
+/// A hook that keeps what it is told.
+fn hook(bench: &Bench) -> std::path::PathBuf {
+    use std::os::unix::fs::PermissionsExt;
+    let hook = bench.beside("hook");
+    std::fs::write(&hook, format!("#!/bin/sh\ncat >>{}\n", bench.beside("told").display())).expect("written");
+    std::fs::set_permissions(&hook, std::fs::Permissions::from_mode(0o755)).expect("set");
+    hook
+}
+
+fn told(bench: &Bench) -> Vec<serde_json::Value> {
+    let told = std::fs::read_to_string(bench.beside("told")).unwrap_or_default();
+    told.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
+}
+
+#[test]
+fn who_asks_a_monitor_is_told_the_metrics_of_its_pool_with_a_forecast_once_it_has_watched() {
+    use std::io::{Read, Write};
+    let bench = Bench::with_pool();
+    let socket = bench.beside("metrics.sock");
+    let monitor = Monitor::with(&bench, &["--metrics-listen", &format!("unix:{}", socket.display())]);
+    let ask = || {
+        let mut stream = std::os::unix::net::UnixStream::connect(&socket).expect("connected");
+        stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n").expect("asked");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("answered");
+        answer
+    };
+    let metrics = ask();
+    assert!(metrics.starts_with("HTTP/1.1 200 OK"), "{metrics}");
+    let monitored = format!("thinpool_pool_monitored{{pool=\"{}\"}} 1", bench.name);
+    assert!(metrics.contains(&monitored) && !metrics.contains("until_full"), "{metrics}");
+    // As if it had watched for an hour, in which the metadata came.
+    let trend = bench.state().join("trend");
+    let sample = std::fs::read_to_string(&trend).expect("written down");
+    let (at, _) = sample.split_once(' ').expect("numbers");
+    let before = at.parse::<u64>().expect("a number") - 3000;
+    std::fs::write(&trend, format!("{before} 0 0\n{sample}")).expect("written");
+    let forecast = &bench.status()["kernel"]["forecast"];
+    assert!(forecast["over_seconds"].as_u64() >= Some(3000), "{forecast}");
+    assert!(forecast["metadata"]["seconds_until_full"].as_u64() > Some(0), "{forecast}");
+    assert!(ask().contains("thinpool_pool_metadata_until_full_seconds"));
+    assert!(bench.run(["status"]).out.contains("Time Until Full: data "));
+    assert_eq!(monitor.asked_to_end(), Some(0));
+    assert!(!socket.exists());
+    assert!(bench.status()["kernel"]["forecast"].is_null(), "nobody watches any more");
+}
+
+#[test]
+fn who_wants_writes_to_fail_at_once_or_to_wait_has_it_so() {
+    let bench = Bench::with_pool();
+    for policy in ["error", "queue"] {
+        let monitor = Monitor::with(&bench, &["--when-full", policy]);
+        assert_eq!(when_full(&bench), policy);
+        assert_eq!(monitor.asked_to_end(), Some(0));
+    }
+    let hook = hook(&bench);
+    let said = bench.ok(["monitor", "--test-hooks", "--hooks", text(&hook)]);
+    assert_eq!(said, format!("{}: done\n", hook.display()));
+    assert_eq!(told(&bench)[0]["event"], "test");
+    std::fs::write(&hook, "#!/bin/sh\necho no mail today >&2; exit 3\n").expect("written");
+    let said = bench.run(["monitor", "--test-hooks", "--hooks", text(&hook)]);
+    assert!(said.code == 1 && said.out.contains("no mail today"), "{said:?}");
 }
 
 #[test]

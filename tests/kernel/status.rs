@@ -34,12 +34,13 @@ const DOCKERS: [&str; 20] = [
     "Library Version",
 ];
 
-const OURS: [&str; 8] = [
+const OURS: [&str; 9] = [
     "Pool State",
     "Pool Mode",
     "Transaction Id",
     "Devices",
     "Low Water Mark",
+    "When Full",
     "Monitor",
     "Loop Files",
     "Health",
@@ -89,7 +90,7 @@ fn what_parsed_docker_info_parses_our_rows() {
     let text = bench.ok(["status"]);
     let all = rows(&text);
     assert_eq!(all[..20], docker);
-    assert_eq!(names(&all)[20..28], OURS);
+    assert_eq!(names(&all)[20..29], OURS);
     assert_eq!(value(&all, "Devices"), "1 base, 0 images, 0 containers");
     assert_eq!(value(&all, "Pool Mode"), "read-write");
     assert_eq!(bench.ok(["info"]), text);

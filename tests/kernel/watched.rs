@@ -17,22 +17,27 @@ pub struct Monitor {
 impl Monitor {
     /// Starts it, and waits until it says that it is ready.
     pub fn of(bench: &Bench) -> Self {
+        Self::with(bench, &[])
+    }
+
+    /// The same with these flags.
+    pub fn with(bench: &Bench, flags: &[&str]) -> Self {
         let socket = bench.beside("notify");
         drop(std::fs::remove_file(&socket));
         let manager = UnixDatagram::bind(&socket).expect("bound");
         manager.set_read_timeout(Some(Duration::from_secs(60))).expect("set");
-        let monitor = Self::start(bench, &[("NOTIFY_SOCKET", socket.to_str().expect("UTF-8"))]);
+        let monitor = Self::start(bench, flags, &[("NOTIFY_SOCKET", socket.to_str().expect("UTF-8"))]);
         let mut heard = [0; 64];
         let length = manager.recv(&mut heard).unwrap_or_else(|error| panic!("{error}: {}", monitor.said()));
         assert!(heard[..length].starts_with(b"READY=1"), "{:?}", &heard[..length]);
         monitor
     }
 
-    /// Starts it with these variables.
-    pub fn start(bench: &Bench, variables: &[(&str, &str)]) -> Self {
+    /// Starts it with these flags and variables.
+    pub fn start(bench: &Bench, flags: &[&str], variables: &[(&str, &str)]) -> Self {
         let said = bench.beside("monitor.log");
         let log = File::options().create(true).append(true).open(&said).expect("a file");
-        let mut command = bench.command(["monitor"]);
+        let mut command = bench.command([&["monitor"], flags].concat());
         command.envs(variables.iter().copied()).stdout(Stdio::null()).stderr(log);
         Self { child: command.spawn().expect("starts"), said }
     }

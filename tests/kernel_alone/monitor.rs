@@ -49,7 +49,7 @@ fn a_monitor_that_is_killed_in_the_middle_of_a_growth_is_followed_by_one_that_go
     let mut killed = 0;
     // Each goes on from where the one before was killed, one step further.
     for place in 1.. {
-        let monitor = Monitor::start(&bench, &[("THINPOOL_KILL_AT", &place.to_string())]);
+        let monitor = Monitor::start(&bench, &[], &[("THINPOOL_KILL_AT", &place.to_string())]);
         crate::support::wait_until("a kill, or a growth", || {
             let kernel = &bench.status()["kernel"];
             let has_grown = kernel["when_full"] == "queue" && kernel["data"]["total"].as_u64() > Some(before);

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::{SettingType, Shape};
+use crate::dm::NoSpacePolicy;
 
 /// Reads booleans as Docker does (Go's `strconv.ParseBool`).
 fn parse_bool(text: &str) -> Option<bool> {
@@ -110,6 +111,57 @@ impl SettingType for FsChoice {
             Self::Auto => "auto",
             Self::Ext4 => "ext4",
             Self::Xfs => "xfs",
+        }
+        .to_owned()
+    }
+}
+
+/// What a write to a full pool meets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum WhenFull {
+    /// It waits as long as the pool can grow; otherwise it fails.
+    #[default]
+    Auto,
+    /// It waits, for a minute at most unless dm_thin_pool was told otherwise.
+    Queue,
+    /// It fails at once.
+    Error,
+}
+
+impl WhenFull {
+    /// What the kernel is to be told of a pool that can grow, or can't.
+    #[must_use]
+    pub fn policy(self, can_grow: bool) -> NoSpacePolicy {
+        match self {
+            Self::Auto if can_grow => NoSpacePolicy::Queue,
+            Self::Queue => NoSpacePolicy::Queue,
+            Self::Auto | Self::Error => NoSpacePolicy::Error,
+        }
+    }
+}
+
+impl SettingType for WhenFull {
+    const SHAPE: Shape = Shape::Text;
+
+    fn allowed() -> String {
+        "queue (it waits), error (it fails at once) or auto (it waits as long as the pool can grow)"
+            .to_owned()
+    }
+
+    fn parse(text: &str) -> Result<Self, Option<String>> {
+        match text {
+            "auto" => Ok(Self::Auto),
+            "queue" => Ok(Self::Queue),
+            "error" => Ok(Self::Error),
+            _ => Err(None),
+        }
+    }
+
+    fn show(&self) -> String {
+        match self {
+            Self::Auto => "auto",
+            Self::Queue => "queue",
+            Self::Error => "error",
         }
         .to_owned()
     }

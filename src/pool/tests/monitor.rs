@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::kills::killed_everywhere;
 use super::machine::Machine;
 use crate::dm::{Injection, IoError, Mode, Name, NoSpacePolicy, PoolStatus, PoolUsage};
-use crate::monitor::{Look, Monitor, RETRY};
+use crate::monitor::{Look, Manner, Monitor, RETRY};
 use crate::pool::extend::{By, Extension};
 use crate::pool::{PoolError, status};
 use crate::units::{Bytes, Growth, Sectors};
@@ -40,7 +40,7 @@ fn total(machine: &Machine) -> Bytes {
 }
 
 fn begin(machine: &Machine) -> Monitor<'_> {
-    Monitor::begin(&machine.host, &machine.location).expect("watched")
+    Monitor::begin(&machine.host, &machine.location, Manner::default()).expect("watched")
 }
 
 /// Looks until there is nothing more to do at once.
@@ -121,11 +121,14 @@ fn there_is_one_monitor_for_a_pool_and_the_status_knows_of_it() {
     assert!(!keys(&machine).contains(&"not_monitored"));
     let mut impatient = machine.location.clone();
     impatient.patience = Duration::ZERO;
-    assert!(matches!(Monitor::begin(&machine.host, &impatient), Err(PoolError::Lock(_))));
+    assert!(matches!(Monitor::begin(&machine.host, &impatient, Manner::default()), Err(PoolError::Lock(_))));
     drop(monitor);
     drop(begin(&machine));
     machine.pool().deactivate().expect("deactivated");
-    assert!(matches!(Monitor::begin(&machine.host, &machine.location), Err(PoolError::NotActive(_))));
+    assert!(matches!(
+        Monitor::begin(&machine.host, &machine.location, Manner::default()),
+        Err(PoolError::NotActive(_))
+    ));
     assert!(!keys(&machine).contains(&"not_monitored"), "nobody can watch over an inactive pool");
 }
 
@@ -218,7 +221,7 @@ fn a_monitor_that_is_killed_anywhere_is_followed_by_one_that_goes_on() {
         machine
     };
     let verb = |machine: &Machine| {
-        look(&mut Monitor::begin(&machine.host, &machine.location)?, Instant::now());
+        look(&mut Monitor::begin(&machine.host, &machine.location, Manner::default())?, Instant::now());
         Ok(())
     };
     killed_everywhere(prepare, verb, |machine, context| {

@@ -55,6 +55,29 @@ pub(super) const FAMILIES: &[Family] = &[
         |s| metadata(s, |space| space.available),
     ),
     family(
+        "thinpool_pool_data_fill_rate_bytes_per_second",
+        "How fast data has filled in the last hour; below 0 if it has become less.",
+        |s| one(s.trend().map(|trend| trend.data)),
+    ),
+    family(
+        "thinpool_pool_data_until_full_seconds",
+        "After how long available data is used up at that rate; no series if it isn't filling.",
+        |s| one(s.time_until_full().map(|time| time.as_secs())),
+    ),
+    family(
+        "thinpool_pool_metadata_fill_rate_bytes_per_second",
+        "How fast metadata has filled in the last hour; below 0 if it has become less.",
+        |s| one(s.trend().map(|trend| trend.metadata)),
+    ),
+    family(
+        "thinpool_pool_metadata_until_full_seconds",
+        "After how long available metadata is used up at that rate; no series if it isn't filling.",
+        |s| one(s.time_until_metadata_full().map(|time| time.as_secs())),
+    ),
+    family("thinpool_pool_monitored", "Whether a process watches over the pool.", |s| {
+        s.live.iter().map(|live| Sample::new(live.monitored)).collect()
+    }),
+    family(
         "thinpool_pool_minimum_free_bytes",
         "No new image or container is made when less data is free.",
         |s| one(s.minimum_free_space()),

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use crate::units::{Bytes, TransactionId};
+use crate::units::{Bytes, Rate, TransactionId};
 
 /// One value of a family.
 #[derive(Debug, Clone, PartialEq)]
@@ -32,6 +32,13 @@ impl Number for u64 {
 impl Number for Bytes {
     fn number(self) -> f64 {
         self.0.number()
+    }
+}
+
+impl Number for Rate {
+    #[allow(clippy::cast_precision_loss, reason = "exact up to 2^53 bytes a second")]
+    fn number(self) -> f64 {
+        self.bytes_per_second() as f64
     }
 }
 

@@ -3,10 +3,12 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::units::{Bytes, DockerSize};
+use serde::Serialize;
+
+use super::{Bytes, DockerSize};
 
 /// Bytes a second; fewer than none where something gets less.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Rate(i64);
 
 impl Rate {
@@ -16,6 +18,12 @@ impl Rate {
         let milliseconds = i128::try_from(time.as_millis()).ok().filter(|milliseconds| *milliseconds > 0)?;
         let per_second = (i128::from(after.0) - i128::from(before.0)) * 1000 / milliseconds;
         i64::try_from(per_second).ok().map(Self)
+    }
+
+    /// How many bytes a second.
+    #[must_use]
+    pub fn bytes_per_second(self) -> i64 {
+        self.0
     }
 
     /// Whether nothing changes.
@@ -41,7 +49,8 @@ impl fmt::Display for Rate {
 }
 
 /// A time in its two largest units at most: `45 s`, `12 min`, `5 h 20 min`, `3 d`.
-pub(super) fn span(time: Duration) -> String {
+#[must_use]
+pub fn span(time: Duration) -> String {
     let seconds = time.as_secs();
     let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86_400);
     if minutes < 1 {
