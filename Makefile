@@ -29,6 +29,10 @@ fuzz: ## run each fuzz target for MINUTES (5); needs a nightly compiler and carg
 	    cargo +nightly fuzz run "$$target" -- -max_total_time=$$((60 * $(or $(MINUTES),5))) -max_len=65536 || exit; \
 	done
 
+bench: ## measure thinpool beside its peers in a throwaway machine, into docs/performance.md: 20 minutes
+	@scripts/packages build vm
+	@scripts/bench
+
 lint: ## check format, lints, documentation and shell scripts
 	@scripts/packages build lint
 	cargo fmt --all --check
@@ -67,4 +71,4 @@ release:
 	cargo build --release --locked --bin thinpool --example manpages
 	@! grep -q THINPOOL_KILL_AT target/release/thinpool || { echo 'fail points are in the release build' >&2; exit 1; }
 
-.PHONY: help demo test faults fuzz lint promtool install uninstall deb test-deb vm build release
+.PHONY: help demo test faults fuzz bench lint promtool install uninstall deb test-deb vm build release

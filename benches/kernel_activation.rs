@@ -22,7 +22,8 @@ use std::time::{Duration, Instant};
 
 use thinpool::backing::block::{BlockDevices, Identity, SystemBlockDevices};
 use thinpool::dm::{
-    Access, DeviceMapper, DeviceNumber, Kernel, Linear, Name, NewDevice, Removal, Table, Uuid, Visibility,
+    Access, DeviceMapper, DeviceNumber, Kernel, Linear, Name, NewDevice, Removal, Rules, Table, Uuid,
+    Visibility,
 };
 use thinpool::pool::{Checking, Host, Location, NewContainer, Pool};
 use thinpool::thin_tools::{Depth, MetadataChecker, ThinCheck};
@@ -160,6 +161,7 @@ fn linear(kernel: &Kernel, disk: DeviceNumber, index: usize) -> Name {
         table: &table,
         access: Access::ReadOnly,
         visibility: Visibility::Internal,
+        rules: Rules::Unawaited,
     };
     kernel.create(&new).unwrap();
     name

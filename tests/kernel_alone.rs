@@ -206,6 +206,23 @@ fn a_udevd_that_hangs_costs_no_more_than_the_timeout() {
     assert!(!bench.has_node("pool") && !bench.has_node("box"));
 }
 
+#[test]
+fn who_only_mounts_a_container_waits_for_no_rule_of_udevs() {
+    let (_alone, bench) = (Alone::new(), Bench::with_image("one"));
+    for name in ["box", "other"] {
+        bench.ok(["container", "create", "--name", name, "one"]);
+    }
+    let down = NoUdev::hanging();
+    let said = |verb, name| bench.run(["--udev-timeout", "1s", "container", verb, name]);
+    assert!(said("activate", "other").err.contains("udev did not answer"), "what is waited for is told");
+    let mounted = said("mount", "box");
+    assert_eq!((mounted.code, mounted.err.as_str()), (0, ""), "{mounted:?}");
+    assert!(bench.has_node("box"));
+    drop(down);
+    bench.ok(["container", "unmount", "box"]);
+    assert!(!bench.has_node("box"));
+}
+
 impl Bench {
     /// Starts the command and kills it as soon as something has happened. Whether it was killed: it may be done.
     fn kill_when<S: AsRef<OsStr>>(

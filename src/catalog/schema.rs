@@ -3,7 +3,7 @@
 use rusqlite::Connection;
 
 /// The layout's number, kept in SQLite's `user_version`. 0 is an empty file.
-pub(super) const VERSION: i64 = 4;
+pub(super) const VERSION: i64 = 5;
 
 /// What tells a catalog from any other SQLite file: "tpol", in SQLite's `application_id`.
 const APPLICATION: i64 = 0x7470_6F6C;
@@ -37,6 +37,7 @@ const TABLES: &str = "
     CREATE INDEX device_by_origin ON device (origin);
     CREATE INDEX device_by_state ON device (state) WHERE state != 'ready';
     CREATE INDEX device_by_kind ON device (kind, state);
+    CREATE INDEX device_growing ON device (id) WHERE growing = 1;
     CREATE TABLE intent (
         one             INTEGER PRIMARY KEY CHECK (one = 1),
         action          TEXT NOT NULL,
@@ -104,8 +105,17 @@ const FROM_3: &str = "
     ALTER TABLE pool ADD COLUMN replacement TEXT;
 ";
 
+/// From layout 4, in which every removal read all devices to find those that grow. The other indexes are missing where an even
+/// older layout came from.
+const FROM_4: &str = "
+    CREATE INDEX IF NOT EXISTS device_by_origin ON device (origin);
+    CREATE INDEX IF NOT EXISTS device_by_state ON device (state) WHERE state != 'ready';
+    CREATE INDEX IF NOT EXISTS device_by_kind ON device (kind, state);
+    CREATE INDEX IF NOT EXISTS device_growing ON device (id) WHERE growing = 1;
+";
+
 /// What leads from each older layout to the next.
-const STEPS: [(i64, &str); 3] = [(1, FROM_1), (2, FROM_2), (3, FROM_3)];
+const STEPS: [(i64, &str); 4] = [(1, FROM_1), (2, FROM_2), (3, FROM_3), (4, FROM_4)];
 
 /// What a SQLite file is to us.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

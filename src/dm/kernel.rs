@@ -9,7 +9,7 @@ use super::ioctl::{Ioctls, Notifying};
 use super::udev::{self, Cookie, UdevSync};
 use super::{
     Access, Cookies, DeviceMapper, DeviceNumber, Error, Info, Name, NewDevice, Operation, PoolMessage,
-    PoolStatus, Removal, Removed, SEMAPHORES, Semaphore, Table, ThinStatus, Uuid, Version, Versions,
+    PoolStatus, Removal, Removed, Rules, SEMAPHORES, Semaphore, Table, ThinStatus, Uuid, Version, Versions,
     Visibility, library, node, semaphore,
 };
 use crate::units::Sectors;
@@ -61,11 +61,12 @@ impl Kernel {
 
     /// Resumes a device, which also makes a table that was loaded live.
     fn resume_with(&self, name: &Name, visibility: Visibility, cookie: Option<Cookie>) -> Result<(), Error> {
+        let awaited = cookie.is_some();
         self.notify(Notifying::Resume, name, visibility, cookie)?;
         let Some(info) = self.find(name)? else { return Ok(()) };
         match node::ensure(name, info.device) {
             Ok(made) => {
-                if made && self.udev.supported() {
+                if made && awaited {
                     tracing::warn!(device = %name, "udev did not make the node; made it ourselves");
                 }
                 Ok(())
@@ -251,12 +252,15 @@ impl DeviceMapper for Kernel {
     }
 
     fn create(&self, new: &NewDevice<'_>) -> Result<Info, Error> {
-        let NewDevice { name, uuid, table, access, visibility } = *new;
+        let NewDevice { name, uuid, table, access, visibility, rules } = *new;
         let wrong = |error: DmError| told(Operation::Create, name.as_str())(error);
         let (dm_name, dm_uuid) =
             (DmName::new(name.as_str()).map_err(wrong)?, DmUuid::new(uuid.as_str()).map_err(wrong)?);
         // The cookie comes first: when there is none to be had, nothing was done yet.
-        let cookie = self.cookie(Operation::Create, name)?;
+        let cookie = match rules {
+            Rules::Awaited => self.cookie(Operation::Create, name)?,
+            Rules::Unawaited => None,
+        };
         self.dm.create(dm_name, dm_uuid).map_err(wrong)?;
         let live = self
             .load(name, table, access)

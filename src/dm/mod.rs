@@ -56,8 +56,7 @@ pub trait DeviceMapper: Send + Sync {
     /// The same by the device's uuid, whatever it is called.
     fn find_uuid(&self, uuid: &Uuid) -> Result<Option<Info>, Error>;
 
-    /// Makes a device and its node: create, load, resume, with udev's work awaited. A failure half-way leaves no
-    /// device.
+    /// Makes a device and its node: create, load, resume. A failure half-way leaves no device.
     fn create(&self, device: &NewDevice<'_>) -> Result<Info, Error>;
 
     /// Gives a live device another table: load, and resume, which suspends the device itself for the swap. So no kill in
@@ -113,6 +112,18 @@ pub struct NewDevice<'a> {
     pub access: Access,
     /// Who may see it.
     pub visibility: Visibility,
+    /// Whether udev is waited for.
+    pub rules: Rules,
+}
+
+/// Whether udev's rules must have run on a device before whoever made it goes on. They take many times as long as the ioctls.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rules {
+    /// Yes: others may look for the links that they make.
+    Awaited,
+    /// No: its node is all that is needed, and that is made at once. They run behind our back, at the latest before udev
+    /// answers for the device's removal, which is always waited for.
+    Unawaited,
 }
 
 /// Whether a device may be written.

@@ -8,7 +8,7 @@ use super::{Checking, Pool, PoolError};
 use crate::backing::{Attached, Backing, Part};
 use crate::catalog::{Catalog, Clock, PoolFile, PoolRecord};
 use crate::dm::{
-    self, Access, Feature, NewDevice, PoolStatus, Removal, Removed, Superblock, Table, ThinPool, Uuid,
+    self, Access, Feature, NewDevice, PoolStatus, Removal, Removed, Rules, Superblock, Table, ThinPool, Uuid,
     Visibility,
 };
 use crate::thin_metadata::Place;
@@ -204,6 +204,7 @@ impl Pool<'_> {
             table: &Table::ThinPool(table(&self.record, data, metadata)),
             access: Access::ReadWrite,
             visibility: Visibility::Internal,
+            rules: Rules::Awaited,
         });
         // The kernel says EINVAL to a target that it can't find, as to everything else.
         match created {

@@ -10,7 +10,7 @@ use nix::errno::Errno;
 use super::lock::Lock;
 use super::{Pool, PoolError};
 use crate::catalog::{Device, DeviceKind};
-use crate::dm::{self, Access, NewDevice, Removal, Removed, Table, Thin, Uuid, Visibility};
+use crate::dm::{self, Access, NewDevice, Removal, Removed, Rules, Table, Thin, Uuid, Visibility};
 use crate::units::{Bytes, DeviceId};
 
 /// Sizes of devices are multiples of the page size: the kernel's discards and the file systems' blocks want it.
@@ -32,7 +32,9 @@ pub(super) enum Use {
     Own,
     /// To read it ourselves: the kernel refuses every write.
     Reading,
-    /// For a container's user.
+    /// To mount it for a container's user, who may look into it but gets a directory: udev's links are nobody's concern.
+    Mounting,
+    /// For a container's user, who gets the device.
     Users,
 }
 
@@ -41,8 +43,9 @@ impl Pool<'_> {
     pub(super) fn activate_device(&self, device: &Device, usage: Use) -> Result<dm::Info, PoolError> {
         let visibility = match usage {
             Use::Own | Use::Reading => Visibility::Internal,
-            Use::Users => visibility(device.kind),
+            Use::Mounting | Use::Users => visibility(device.kind),
         };
+        let rules = if usage == Use::Users { Rules::Awaited } else { Rules::Unawaited };
         let access = if usage == Use::Reading { Access::ReadOnly } else { Access::ReadWrite };
         match self.active_device(device)? {
             Some(info) if info.live && info.read_only == (access == Access::ReadOnly) => {
@@ -57,7 +60,7 @@ impl Pool<'_> {
         }
         self.free_node(&device.node)?;
         let (uuid, table) = (self.uuid_of(device.id), self.table_of(device)?);
-        let new = NewDevice { name: &device.node, uuid: &uuid, table: &table, access, visibility };
+        let new = NewDevice { name: &device.node, uuid: &uuid, table: &table, access, visibility, rules };
         self.while_pool_is_live(|| self.host.dm.create(&new))
     }
 

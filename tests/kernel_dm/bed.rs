@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 use thinpool::dm::{
-    Access, DeviceMapper, DeviceNumber, Error, Feature, Info, Kernel, Name, NewDevice, Removal, Table, Thin,
-    ThinPool, Uuid, Visibility,
+    Access, DeviceMapper, DeviceNumber, Error, Feature, Info, Kernel, Name, NewDevice, Removal, Rules, Table,
+    Thin, ThinPool, Uuid, Visibility,
 };
 use thinpool::units::{BlockSize, Bytes, DataBlocks, DeviceId, Sectors};
 
@@ -169,7 +169,8 @@ impl Bed {
                 Uuid::of_device(&self.uuid, id(0x00ff_0000 + u32::try_from(linear.offset.0).unwrap_or(0)))
             }
         };
-        dm.create(&NewDevice { name, uuid: &uuid, table, access, visibility: Visibility::Internal })
+        let (visibility, rules) = (Visibility::Internal, Rules::Awaited);
+        dm.create(&NewDevice { name, uuid: &uuid, table, access, visibility, rules })
     }
 
     pub fn make_pool(&self) {

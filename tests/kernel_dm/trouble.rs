@@ -116,6 +116,7 @@ fn an_active_pool_takes_no_other_disks_and_no_other_block_size() {
             table: &second,
             access: Access::ReadWrite,
             visibility: Visibility::Internal,
+            rules: thinpool::dm::Rules::Awaited,
         })
     });
     expect(&pair, Err(Errno::EINVAL), |dm| {

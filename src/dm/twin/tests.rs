@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::dm::{
-    Feature, Linear, Mode, PoolUsage, Superblock, SuperblockError, Suspended, Thin, ThinPool, Uuid,
+    Feature, Linear, Mode, PoolUsage, Rules, Superblock, SuperblockError, Suspended, Thin, ThinPool, Uuid,
 };
 use crate::units::{BlockSize, DataBlocks, TransactionId};
 
@@ -61,6 +61,7 @@ impl Machine {
             table,
             access: Access::ReadWrite,
             visibility: Visibility::Internal,
+            rules: Rules::Unawaited,
         })
     }
 
@@ -164,6 +165,7 @@ fn metadata_on_a_linear_device_is_the_metadata_on_the_disk_below() {
         table: &pool,
         access: Access::ReadWrite,
         visibility: Visibility::Internal,
+        rules: Rules::Unawaited,
     };
     dm.create(&new).expect("a pool");
     assert_eq!(dm.superblock(META), [0; SUPERBLOCK_SIZE]);

@@ -10,7 +10,7 @@ use crate::catalog::Container;
 use crate::dm::{self, Removal, Removed};
 use crate::fs::{FsError, Mount, MountOptions, NewMount};
 use crate::pool::destroy::remove_if_empty;
-use crate::pool::device::Use;
+use crate::pool::device::{Use, visibility};
 use crate::pool::grow::Node;
 use crate::pool::{ContainerName, Holders, Pool, PoolError, io_error};
 
@@ -38,7 +38,7 @@ impl Pool<'_> {
         let options = self.options_for(request)?;
         let (container, _lock) = self.claim(name.as_str())?;
         let was_active = self.active_device(&container.device)?.is_some();
-        let info = self.activate_device(&container.device, Use::Users)?;
+        let info = self.activate_device(&container.device, Use::Mounting)?;
         let mounted = self.host.fs.mounts(info.device)?;
         let already = match &asked {
             Some(asked) => mounted.iter().find(|mount| mount.at == *asked),
@@ -93,13 +93,16 @@ impl Pool<'_> {
         let whose = self.uuid_of(container.device.id);
         self.host.fs.lower_shields(&|other| other == whose.as_str())?;
         let at = asked.map_or_else(|| self.own_mount_point(&container.name), Ok)?;
-        self.host.fs.mount(&NewMount {
-            kind: self.record.policy.filesystem,
-            device: &container.device.node.path(),
-            at: &at,
-            options: &options,
-            whose: whose.as_str(),
-        })?;
+        let (device, kind) = (container.device.node.path(), self.record.policy.filesystem);
+        let new = NewMount { kind, device: &device, at: &at, options: &options, whose: whose.as_str() };
+        match self.host.fs.mount(&new) {
+            // udev came late to take away the link of another device that had the name until its last user was gone.
+            Err(FsError::Mount { errno: Errno::ENOENT, .. }) => {
+                self.host.dm.keep(info, visibility(container.device.kind))?;
+                self.host.fs.mount(&new)?;
+            }
+            mounted => mounted?,
+        }
         Ok(at)
     }
 

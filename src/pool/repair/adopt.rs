@@ -2,7 +2,7 @@
 
 use super::Orphans;
 use crate::catalog::{Device, DeviceKind, DeviceState};
-use crate::dm::{self, Access, NewDevice, Removal, Table, Thin, ThinStatus, Uuid, Visibility};
+use crate::dm::{self, Access, NewDevice, Removal, Rules, Table, Thin, ThinStatus, Uuid, Visibility};
 use crate::fs::Identified;
 use crate::pool::device::SIZE_STEP;
 use crate::pool::lock::Lock;
@@ -171,7 +171,8 @@ impl Pool<'_> {
         let length = self.record.policy.block_size.sectors();
         let table = Table::Thin(Thin { length, pool: pool.device, id, external_origin: None });
         let uuid = Uuid::of_device(&self.record.uuid, id);
-        let (access, visibility) = (Access::ReadOnly, Visibility::Internal);
-        Ok(self.host.dm.create(&NewDevice { name: node, uuid: &uuid, table: &table, access, visibility })?)
+        let (access, visibility, rules) = (Access::ReadOnly, Visibility::Internal, Rules::Unawaited);
+        let new = NewDevice { name: node, uuid: &uuid, table: &table, access, visibility, rules };
+        Ok(self.host.dm.create(&new)?)
     }
 }

@@ -5,7 +5,7 @@ use rusqlite::Connection;
 use super::kills::killed_everywhere;
 use super::machine::Machine;
 use crate::catalog::{Catalog, Clock};
-use crate::dm::{Access, DeviceNumber, Name, NewDevice, PoolMessage, Table, Thin, Uuid, Visibility};
+use crate::dm::{Access, DeviceNumber, Name, NewDevice, PoolMessage, Rules, Table, Thin, Uuid, Visibility};
 use crate::pool::check::Finding;
 use crate::pool::{Checking, Orphans, PoolError};
 use crate::units::{Bytes, DeviceId, TransactionId};
@@ -225,8 +225,8 @@ fn nodes_that_belong_to_nobody_are_removed_only_if_they_are_ours_and_unused() {
         let table =
             Table::Thin(Thin { length: Bytes::mib(1).sectors(), pool: device, id, external_origin: None });
         let name = Name::new(name).expect("a name");
-        let (access, visibility) = (Access::ReadWrite, Visibility::Internal);
-        let new = NewDevice { name: &name, uuid, table: &table, access, visibility };
+        let (access, visibility, rules) = (Access::ReadWrite, Visibility::Internal, Rules::Unawaited);
+        let new = NewDevice { name: &name, uuid, table: &table, access, visibility, rules };
         machine.host.dm.create(&new).expect("made by hand");
         name
     };

@@ -13,7 +13,9 @@ use super::disks::Disks;
 use super::file_systems::PretendedFileSystems;
 use crate::backing::{Attached, LoopDevices, LoopError};
 use crate::catalog::{DeviceState, Policy};
-use crate::dm::{Access, DeviceNumber, Linear, Name, NewDevice, Table, ThinPool, Twin, Uuid, Visibility};
+use crate::dm::{
+    Access, DeviceNumber, Linear, Name, NewDevice, Rules, Table, ThinPool, Twin, Uuid, Visibility,
+};
 use crate::fs::FileSystem;
 use crate::image::{self, ChainId, DiffId, Digest};
 use crate::pool::{
@@ -137,8 +139,8 @@ impl Machine {
 
     /// A device that another program makes.
     pub(super) fn add_node(&self, name: &Name, uuid: &Uuid, table: &Table) {
-        let (access, visibility) = (Access::ReadWrite, Visibility::Internal);
-        self.host.dm.create(&NewDevice { name, uuid, table, access, visibility }).expect("made");
+        let (access, visibility, rules) = (Access::ReadWrite, Visibility::Internal, Rules::Unawaited);
+        self.host.dm.create(&NewDevice { name, uuid, table, access, visibility, rules }).expect("made");
     }
 
     /// The name of somebody else's thin pool.
@@ -261,10 +263,10 @@ impl Machine {
         let pool = self.host.dm.find(&self.pool().device).expect("asked").expect("active");
         let table = Table::Linear(Linear { length: Sectors(8), device: pool.device, offset: Sectors(0) });
         let uuid = Uuid::of_somebody_else("LVM-x");
-        let (access, visibility) = (Access::ReadWrite, Visibility::Internal);
+        let (access, visibility, rules) = (Access::ReadWrite, Visibility::Internal, Rules::Unawaited);
         self.host
             .dm
-            .create(&NewDevice { name, uuid: &uuid, table: &table, access, visibility })
+            .create(&NewDevice { name, uuid: &uuid, table: &table, access, visibility, rules })
             .expect("made");
     }
 

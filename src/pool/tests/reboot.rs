@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::machine::Machine;
-use crate::dm::{Access, DeviceNumber, Linear, Name, NewDevice, Table, Uuid, Visibility};
+use crate::dm::{Access, DeviceNumber, Linear, Name, NewDevice, Rules, Table, Uuid, Visibility};
 use crate::pool::{Activated, Checking, Deactivated, MountRequest, PoolError};
 use crate::units::{Bytes, Sectors};
 
@@ -66,6 +66,7 @@ fn a_container_that_can_not_be_activated_keeps_no_other_from_it() {
         table: &table,
         access: Access::ReadWrite,
         visibility: Visibility::Internal,
+        rules: Rules::Unawaited,
     };
     machine.host.dm.create(&stranger).expect("created");
     let failed = pool.activate_remembered().expect("looked");
