@@ -4,12 +4,20 @@
 
 #[path = "kernel_alone/monitor.rs"]
 mod monitor;
+#[path = "kernel/states"]
+#[allow(dead_code, reason = "another binary uses the rest")]
+mod states {
+    pub mod bed;
+    pub mod fragile;
+}
 #[path = "kernel/support.rs"]
 #[allow(dead_code, reason = "another binary uses the rest")]
 mod support;
 #[path = "kernel/tools.rs"]
 #[allow(dead_code, reason = "another binary uses the rest")]
 mod tools;
+#[path = "kernel_alone/waiting.rs"]
+mod waiting;
 #[path = "kernel/watched.rs"]
 mod watched;
 
@@ -335,16 +343,27 @@ fn a_setup_on_raw_disks_that_is_killed_anywhere_leaves_no_volume_group_behind() 
     }
 }
 
-/// An `lvm` that takes its time before it does what changes something, and is killed with nobody's help but ours.
-fn slow_lvm(bench: &Bench, command: &str) -> (String, PathBuf) {
+/// When something is slow.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Moment {
+    /// Before it does anything.
+    Before,
+    /// When all is done.
+    After,
+}
+
+/// An `lvm` that takes its time over the command that matches this pattern of the shell's, and is killed with nobody's help
+/// but ours. A PATH with it, and the file that its process id is in once it has begun to wait.
+fn slow_lvm(bench: &Bench, command: &str, moment: Moment) -> (String, PathBuf) {
     let folder = bench.directory.path().join("slow");
-    std::fs::create_dir(&folder).expect("made");
+    std::fs::create_dir_all(&folder).expect("made");
     let (begun, real) = (folder.join("begun"), ok(Command::new("sh").args(["-c", "command -v lvm"])));
-    let script = format!(
-        "#!/bin/sh\nif [ \"$1\" = {command} ]; then echo $$ >{0}.new; mv {0}.new {0}; sleep 3; fi\nexec {1} \"$@\"\n",
-        begun.display(),
-        real.trim()
-    );
+    drop(std::fs::remove_file(&begun));
+    let real = format!("{} \"$@\"", real.trim());
+    let waits = format!("echo $$ >{0}.new; mv {0}.new {0}; sleep 3", begun.display());
+    let slow =
+        if moment == Moment::Before { format!("{waits}; exec {real}") } else { format!("{real}; {waits}") };
+    let script = format!("#!/bin/sh\ncase \"$*\" in {command}*) {slow};; *) exec {real};; esac\n");
     std::fs::write(folder.join("lvm"), script).expect("written");
     std::fs::set_permissions(folder.join("lvm"), PermissionsExt::from_mode(0o755)).expect("made executable");
     (format!("{}:{}", folder.display(), std::env::var("PATH").expect("a PATH")), begun)
@@ -356,7 +375,7 @@ fn an_lvm_command_of_a_killed_setup_makes_nothing_that_nobody_knows_of() {
     let disk = BlankDisk::new();
     for command in ["pvcreate", "vgcreate"] {
         let bench = Bench::new();
-        let (path, begun) = slow_lvm(&bench, command);
+        let (path, begun) = slow_lvm(&bench, command, Moment::Before);
         let setup = ["setup", "--no-enable", "--fs", "ext4", "--base-size", "128M", "--device", &disk.node];
         let mut child = spawn(bench.command(setup).env("PATH", path));
         wait_for(command, || begun.exists());

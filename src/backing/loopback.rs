@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::Part;
+use crate::dm::DeviceNumber;
 use crate::files;
 use crate::units::{Bytes, SECTOR_SIZE};
 
@@ -205,13 +206,25 @@ impl FileSpace {
     pub fn of(path: &Path) -> io::Result<Self> {
         let metadata = path.metadata()?;
         let host = nix::sys::statvfs::statvfs(path)?;
+        let free = host.blocks_free().saturating_sub(kept_by_ext4(metadata.dev()));
         Ok(Self {
             logical: Bytes(metadata.len()),
             allocated: Bytes(metadata.blocks() * SECTOR_SIZE),
             total: Bytes(host.blocks() * host.fragment_size()),
-            free: Bytes(host.blocks_free() * host.fragment_size()),
+            free: Bytes(free * host.fragment_size()),
         })
     }
+}
+
+/// How many blocks ext4 keeps for what it may have to split itself: it calls them free, and gives them to no file, not even
+/// root's (`ext4_has_free_clusters`). None of another file system.
+fn kept_by_ext4(device: u64) -> u64 {
+    let read = || -> io::Result<String> {
+        let node = std::fs::read_link(format!("/sys/dev/block/{}", DeviceNumber::from_dev(device)))?;
+        let of_it = Path::new("/sys/fs/ext4").join(node.file_name().unwrap_or_default());
+        std::fs::read_to_string(of_it.join("reserved_clusters"))
+    };
+    read().ok().and_then(|blocks| blocks.trim().parse().ok()).unwrap_or(0)
 }
 
 /// Makes a directory that only root may look into. One that exists keeps its mode.

@@ -110,17 +110,20 @@ pub(super) fn repair(context: &Context, arguments: &Repair) -> Result<u8, CliErr
 fn repair_found(location: &Location, host: &Host, how: How) -> Result<u8, CliError> {
     if !how.yes {
         let found = location.check(host)?;
-        if !found.iter().any(|finding| finding.repair().is_some()) {
-            output::print(&found_text(&found))?;
+        let is_something_to_do = found.iter().any(|finding| finding.repair().is_some());
+        if how.format.json {
+            output::json(&CheckJson::found(&found))?;
+            // Whoever reads that is no one to ask.
+            return if is_something_to_do { Err(unconfirmed()) } else { Ok(code_of(&found)) };
+        }
+        output::print(&found_text(&found))?;
+        if !is_something_to_do {
             return Ok(code_of(&found));
         }
-        if !how.format.json {
-            output::print(&found_text(&found))?;
-            if found.iter().any(|finding| finding.repair() == Some(&Step::RenewMetadata)) {
-                let plan = location.plan_metadata_repair(host)?;
-                output::line(format!("The new metadata would be made of {}.", plan.made_of))?;
-                output::print(&outlook_text(&plan.outlook))?;
-            }
+        if found.iter().any(|finding| finding.repair() == Some(&Step::RenewMetadata)) {
+            let plan = location.plan_metadata_repair(host)?;
+            output::line(format!("The new metadata would be made of {}.", plan.made_of))?;
+            output::print(&outlook_text(&plan.outlook))?;
         }
         let orphans =
             if how.delete_orphans { " Devices that the catalog doesn't know are deleted." } else { "" };
@@ -128,6 +131,11 @@ fn repair_found(location: &Location, host: &Host, how: How) -> Result<u8, CliErr
     }
     let orphans = if how.delete_orphans { Orphans::Delete } else { Orphans::Adopt };
     tell(&location.repair(host, orphans)?, how.format)
+}
+
+/// What was asked for without a yes, by a program.
+pub(super) fn unconfirmed() -> CliError {
+    CliError::Unconfirmed("Nothing was done, that is what would be: say --yes to mean it.".to_owned())
 }
 
 pub(super) fn tell(repaired: &Repaired, format: output::Format) -> Result<u8, CliError> {

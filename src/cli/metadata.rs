@@ -4,10 +4,10 @@ use std::time::SystemTime;
 
 use clap::{Args, Subcommand};
 
-use super::check::tell;
+use super::check::{tell, unconfirmed};
 use super::{CliError, Context, exit, output};
 use crate::pool::{Generation, Pool};
-use crate::report::{BackupJson, backups_table, restore_text};
+use crate::report::{BackupJson, RestorePlanJson, backups_table, restore_text};
 
 /// What to do with backups.
 #[derive(Debug, Subcommand)]
@@ -66,6 +66,11 @@ fn restore(context: &Context, how: &Restore) -> Result<u8, CliError> {
     let (location, host) = (context.location(), context.host()?);
     if !how.yes || !how.format.json {
         let plan = location.plan_restore(&host, how.generation)?;
+        if how.format.json {
+            // Whoever reads that is no one to ask.
+            output::json(&RestorePlanJson::from(&plan))?;
+            return Err(unconfirmed());
+        }
         output::print(&restore_text(&plan, SystemTime::now()))?;
     }
     if !how.yes {

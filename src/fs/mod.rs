@@ -2,6 +2,7 @@
 
 mod grow;
 mod identify;
+mod journal;
 mod kind;
 mod make;
 mod mount;
@@ -149,6 +150,9 @@ impl FileSystems for SystemFileSystems {
 
     fn unmount(&self, mount: &Mount, whose: &str) -> Result<(), FsError> {
         refuse_if_covered(mount)?;
+        if !mount.file_system_read_only {
+            journal::flush(&mount.at);
+        }
         unmount_top(&mount.at)?;
         shield::lower(&mount.at, whose)
     }

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use nix::mount::{MntFlags, umount2};
 use nix::sched::{CloneFlags, setns, unshare};
 
+use super::journal;
 use super::mounts::{Mount, MountTableError, mount_id_seen_by, parse_table};
 use super::processes::{Process, all_processes};
 use super::shield;
@@ -104,6 +105,9 @@ impl Namespace {
             for mount in table.iter().rev().filter(ours) {
                 // What lies under another is looked at again in the next pass, or is gone with it by then.
                 if mount_id_seen_by(itself, &mount.at).is_ok_and(|on_top| on_top == mount.id) {
+                    if mount.device == device && !mount.file_system_read_only {
+                        journal::flush(&mount.at);
+                    }
                     unmount(&mount.at)?;
                     unmounted = true;
                 } else {

@@ -93,6 +93,7 @@ pub fn watch(host: &Host, location: &Location, manner: Manner) -> Result<Ended, 
 }
 
 /// A pool that is watched over.
+#[allow(clippy::struct_excessive_bools, reason = "each of them is independent of the others")]
 pub struct Monitor<'h> {
     host: &'h Host,
     location: Location,
@@ -108,6 +109,8 @@ pub struct Monitor<'h> {
     armed: bool,
     /// Whether its samples for forecasts could be written down.
     writes_down: bool,
+    /// Whether what an earlier process was killed at is finished.
+    has_finished: bool,
     room: RoomKnown,
     failed: Option<String>,
     /// Nothing is tried before.
@@ -166,6 +169,7 @@ impl<'h> Monitor<'h> {
             usage: None,
             armed: false,
             writes_down: true,
+            has_finished: false,
             room: RoomKnown::No,
             failed: None,
             rest_until: None,
@@ -218,6 +222,13 @@ impl<'h> Monitor<'h> {
             return Ok(Some(rest));
         }
         self.rest_until = None;
+        if !self.has_finished && !plan::is_left_alone(usage) {
+            // A growth may be in the kernel, and whoever made it was killed before he had said so.
+            if self.pool()?.finish_extension()? {
+                return Ok(Some(Duration::ZERO));
+            }
+            self.has_finished = true;
+        }
         let mut plan = Plan::new(&seen, &self.rules, None);
         // To ask for the room takes time where LVM has it. So nobody asks while there was some, nor before it is needed.
         let mut room = match self.room {

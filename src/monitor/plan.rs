@@ -122,9 +122,7 @@ impl Plan {
     #[must_use]
     pub fn new(seen: &Seen<'_>, rules: &Rules, room: Option<&Room>) -> Self {
         let usage = seen.usage;
-        let metadata_is_out = usage.metadata.free().0 == 0;
-        // The kernel would grow nothing and say that it did.
-        if usage.needs_check || (usage.mode == Mode::ReadOnly && !metadata_is_out) {
+        if is_left_alone(usage) {
             return Self { can_grow: true, when_full: usage.no_space, ..Self::without_growth(rules) };
         }
         if !rules.are_on() {
@@ -146,6 +144,12 @@ impl Plan {
         let when_full = rules.when_full.policy(false);
         Self { data: Due::Nothing, metadata: Due::Nothing, can_grow: false, when_full }
     }
+}
+
+/// Whether nothing can be done about a pool: the kernel would grow nothing and say that it did. One that is out of metadata can
+/// grow.
+pub(super) fn is_left_alone(usage: &PoolUsage) -> bool {
+    usage.needs_check || (usage.mode == Mode::ReadOnly && usage.metadata.free().0 > 0)
 }
 
 /// By how much the data is to grow: by the share that was asked for, and more where that wouldn't last.

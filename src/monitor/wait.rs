@@ -48,3 +48,27 @@ pub(super) fn until(events: &impl AsFd, stop: &impl AsFd, wait: Option<Duration>
         Err(errno) => Err(errno.into()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use nix::sys::signal::{Signal, raise};
+
+    use super::*;
+
+    #[test]
+    fn a_signal_is_heard_and_no_command_that_is_started_is_deaf_to_it() {
+        let stop = Stop::new().expect("listening");
+        let (events, _silent) = UnixStream::pair().expect("a pair");
+        assert_eq!(until(&events, &stop, Some(Duration::ZERO)).expect("slept"), Woken::ToLook);
+        raise(Signal::SIGTERM).expect("raised");
+        assert_eq!(until(&events, &stop, Some(Duration::from_secs(60))).expect("slept"), Woken::ToStop);
+        let limit = Duration::from_secs(60);
+        let told = lvm::run(Command::new("grep").args(["SigBlk", "/proc/self/status"]), limit).expect("run");
+        let told = String::from_utf8(told).expect("text");
+        let mask = told.rsplit(['\t', ' ']).next().expect("a mask").trim();
+        let mask = u64::from_str_radix(mask, 16).expect("hexadecimal");
+        assert_eq!(mask & (1 << (SIGTERM - 1) | 1 << (SIGINT - 1)), 0, "{told}");
+    }
+}

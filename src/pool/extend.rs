@@ -124,6 +124,16 @@ impl Pool<'_> {
         })
     }
 
+    /// Finishes a growth that an earlier process was killed at. Whether there was any.
+    pub fn finish_extension(&mut self) -> Result<bool, PoolError> {
+        if self.catalog.growth()?.is_none() {
+            return Ok(false);
+        }
+        let _life = self.life()?;
+        self.settle_growth()?;
+        Ok(true)
+    }
+
     /// Finishes a growth that an earlier process was killed at. The life lock must be held.
     pub(super) fn settle_growth(&mut self) -> Result<(), PoolError> {
         self.learn_metadata_size()?;

@@ -160,7 +160,7 @@ pub struct LoopFile {
     pub allocated: Option<Bytes>,
     /// How large the file system is that it lies on.
     pub file_system_size: Option<Bytes>,
-    /// How much is free there (statfs: `f_bfree * f_bsize`).
+    /// How much is free there (statfs: `f_bfree * f_bsize`, less what ext4 keeps for itself).
     pub file_system_available: Option<Bytes>,
 }
 

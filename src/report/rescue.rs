@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::row::printable;
 use super::{Column, Table, age};
 use crate::pool::{Generation, MetadataBackup, Outlook, RestorePlan};
-use crate::units::{Bytes, DockerSize, TransactionId};
+use crate::units::{Bytes, DeviceId, DockerSize, TransactionId};
 
 /// A backup for programs; `docs/json.md` explains the keys.
 #[derive(Debug, Serialize)]
@@ -33,6 +33,26 @@ impl<'a> From<&'a MetadataBackup> for BackupJson<'a> {
             transaction_id: of.transaction_id,
             devices: of.devices.len(),
             used_bytes: of.used_blocks.bytes(of.block_size),
+        }
+    }
+}
+
+/// What a restore would come to, for programs; `docs/json.md` explains the keys.
+#[derive(Debug, Serialize)]
+pub struct RestorePlanJson<'a> {
+    backup: BackupJson<'a>,
+    catalog_transaction_id: TransactionId,
+    lost: &'a [String],
+    back: &'a [DeviceId],
+}
+
+impl<'a> From<&'a RestorePlan> for RestorePlanJson<'a> {
+    fn from(plan: &'a RestorePlan) -> Self {
+        Self {
+            backup: (&plan.backup).into(),
+            catalog_transaction_id: plan.known,
+            lost: &plan.outlook.lost,
+            back: &plan.outlook.found,
         }
     }
 }

@@ -11,7 +11,7 @@ use thinpool::dm::{DeviceMapper, Kernel, Name, PoolMessage};
 use thinpool::units::DeviceId;
 
 use crate::devices::{Disk, setup, sh, text};
-use crate::support::{Bench, assert_pool_and_catalog_agree, ok, run};
+use crate::support::{Bench, assert_pool_and_catalog_agree, ok};
 
 const MIB: u64 = 1 << 20;
 
@@ -95,18 +95,6 @@ fn a_pool_grows_while_it_is_written_to_and_not_a_byte_is_lost() {
     assert_eq!(totals(&bench), (320, 16));
     bench.ok(["container", "mount", "box"]);
     assert_same(&sums);
-}
-
-#[test]
-fn a_pool_that_is_full_goes_on_with_what_it_grows_by() {
-    let (bench, at) = pool("64M", "8M");
-    let fill = format!("dd if=/dev/zero of={}/ballast bs=1M oflag=direct status=none", at.display());
-    assert_ne!(run(Command::new("sh").args(["-c", &fill])).code, 0);
-    assert_eq!(bench.status()["kernel"]["mode"], "out_of_data_space");
-    bench.ok(["extend", "--data", "+64M"]);
-    assert_eq!(bench.status()["kernel"]["mode"], "read_write");
-    let more = format!("dd if=/dev/zero of={}/more bs=1M count=16 oflag=direct status=none", at.display());
-    sh(&more);
 }
 
 #[test]

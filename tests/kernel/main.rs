@@ -25,6 +25,7 @@ mod monitor;
 mod mounts;
 mod rescue;
 mod settings;
+mod states;
 mod status;
 mod support;
 mod tools;

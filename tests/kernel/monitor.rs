@@ -195,19 +195,35 @@ fn a_pool_that_could_not_grow_says_so_before_it_is_full() {
 }
 
 #[test]
-fn the_volumes_of_a_pool_grow_by_themselves_as_far_as_their_group_goes() {
+fn the_volumes_of_a_pool_grow_by_themselves_as_far_as_their_group_goes_and_on_when_it_has_room_again() {
     let disk = Disk::new();
-    let flags = ["--device", text(&disk.node), "--volume-group", &disk.vg, "--volume-data-size", "5%"];
+    let flags = ["--device", text(&disk.node), "--volume-group", &disk.vg, "--volume-data-size", "64M"];
     disk.bench.ok(setup(&flags));
     let before = total(&disk.bench);
+    // Of the group little is left.
+    let free = sh(&format!("vgs --noheadings --nosuffix --units m -o vg_free {}", disk.vg));
+    let free: f64 = free.parse().expect("a number");
+    sh(&format!("lvcreate -q --yes -n ballast -L {}M {}", free - 100.0, disk.vg));
     let monitor = Monitor::of(&disk.bench);
     let source = disk.bench.beside("tree");
     std::fs::create_dir(&source).expect("made");
     disk.bench.ok(crate::support::importing("small", &source));
     disk.bench.ok(["container", "create", "small", "--name", "box", "--size", "1G"]);
     let at = disk.bench.ok(["container", "mount", "box"]);
-    let said = write(&disk.bench, Path::new(at.trim_end()), 0..12);
-    assert_eq!(said.code, 0, "{said:?}: {}", monitor.said());
-    assert_written(&disk.bench, Path::new(at.trim_end()), 0..12);
+    let at = Path::new(at.trim_end());
+    let said = write(&disk.bench, at, 0..12);
+    assert!(said.err.contains("No space left on device"), "{said:?}: {}", monitor.said());
+    monitor.says(&format!("the volume group {} has", disk.vg));
     assert!(total(&disk.bench) > before, "{}", monitor.said());
+    assert_eq!(when_full(&disk.bench), "error");
+    sh(&format!("lvremove -q --yes {}/ballast", disk.vg));
+    monitor.says("it can grow again");
+    crate::support::wait_until("writes to wait again", || when_full(&disk.bench) == "queue");
+    // The file system has seen errors.
+    disk.bench.ok(["container", "unmount", "box"]);
+    disk.bench.ok(["container", "mount", "box"]);
+    sh(&format!("rm {}/file*", at.display()));
+    let said = write(&disk.bench, at, 0..12);
+    assert_eq!(said.code, 0, "{said:?}: {}", monitor.said());
+    assert_written(&disk.bench, at, 0..12);
 }

@@ -241,25 +241,6 @@ fn below_the_minimum_a_new_container_is_refused_in_bytes_and_percent() {
 }
 
 #[test]
-fn a_read_only_pool_is_not_called_healthy_and_takes_nothing_new() {
-    let bench = Bench::with_pool();
-    bench.import_small();
-    let table = ok(Command::new("dmsetup").args(["table", &bench.pool()]));
-    reload(&bench.pool(), &table.trim().replace("1 error_if_no_space", "2 error_if_no_space read_only"));
-    let (code, status) = bench.health();
-    assert_eq!((code, status["health"].as_str()), (5, Some("failed")), "{status}");
-    assert_eq!(
-        (&status["kernel"]["mode"], &status["problems"][0]["key"]),
-        (&"read_only".into(), &"read_only".into())
-    );
-    let error = bench.fails(1, ["container", "create", "small"]);
-    assert!(error.contains("read-only"), "{error}");
-    reload(&bench.pool(), table.trim());
-    assert_eq!(bench.health().0, 0);
-    bench.ok(["container", "create", "small"]);
-}
-
-#[test]
 fn a_pool_whose_disk_fails_answers_and_can_be_destroyed() {
     let bench = Bench::new();
     // The files lie on a file system that lies on a device that can be made to fail.

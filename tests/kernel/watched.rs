@@ -1,6 +1,7 @@
 //! A monitor that runs beside a test.
 
 use std::fs::{File, read_to_string};
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixDatagram;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -22,15 +23,21 @@ impl Monitor {
 
     /// The same with these flags.
     pub fn with(bench: &Bench, flags: &[&str]) -> Self {
-        let socket = bench.beside("notify");
-        drop(std::fs::remove_file(&socket));
-        let manager = UnixDatagram::bind(&socket).expect("bound");
+        let (monitor, manager) = Self::listened_to(bench, flags, &[]);
         manager.set_read_timeout(Some(Duration::from_secs(60))).expect("set");
-        let monitor = Self::start(bench, flags, &[("NOTIFY_SOCKET", socket.to_str().expect("UTF-8"))]);
         let mut heard = [0; 64];
         let length = manager.recv(&mut heard).unwrap_or_else(|error| panic!("{error}: {}", monitor.said()));
         assert!(heard[..length].starts_with(b"READY=1"), "{:?}", &heard[..length]);
         monitor
+    }
+
+    /// Starts it with these flags and variables. What it tells its manager of services comes out of the socket.
+    pub fn listened_to(bench: &Bench, flags: &[&str], variables: &[(&str, &str)]) -> (Self, UnixDatagram) {
+        let socket = bench.beside("notify");
+        drop(std::fs::remove_file(&socket));
+        let manager = UnixDatagram::bind(&socket).expect("bound");
+        let notify = ("NOTIFY_SOCKET", socket.to_str().expect("UTF-8"));
+        (Self::start(bench, flags, &[variables, &[notify]].concat()), manager)
     }
 
     /// Starts it with these flags and variables.
@@ -38,6 +45,9 @@ impl Monitor {
         let said = bench.beside("monitor.log");
         let log = File::options().create(true).append(true).open(&said).expect("a file");
         let mut command = bench.command([&["monitor"], flags].concat());
+        // As under systemd, where each line has its priority.
+        let file = log.metadata().expect("a file");
+        command.env("JOURNAL_STREAM", format!("{}:{}", file.dev(), file.ino()));
         command.envs(variables.iter().copied()).stdout(Stdio::null()).stderr(log);
         Self { child: command.spawn().expect("starts"), said }
     }

@@ -1,9 +1,15 @@
 //! Monitors that are killed, and what one costs.
 
+use std::cell::Cell;
+use std::path::Path;
 use std::process::Command;
 
-use super::Alone;
+use thinpool::dm::{Mode, NoSpacePolicy};
+
+use super::{Alone, BlankDisk, Moment, slow_lvm};
+use crate::states::bed::{Bed, is_low};
 use crate::support::{Bench, assert_pool_and_catalog_agree, ok};
+use crate::tools::wait_for;
 use crate::watched::Monitor;
 
 /// A number in what the kernel tells of a process.
@@ -18,48 +24,42 @@ fn is(id: u32, state: char) -> bool {
     std::fs::read_to_string(format!("/proc/{id}/stat")).expect("there").contains(&format!(") {state} "))
 }
 
-/// A small pool that is filled beyond its threshold, with a container.
-fn nearly_full() -> Bench {
-    let bench = Bench::new();
-    bench.ok(["setup", "--no-enable", "--fs", "ext4", "--base-size", "512M", "--loop-data-size", "64M"]
-        .into_iter()
-        .chain(["--loop-metadata-size", "8M"]));
-    let bench = bench.and_image("small");
-    bench.ok(["container", "create", "small", "--name", "box"]);
-    let at = bench.ok(["container", "mount", "box"]);
-    let data = |what: &str| bench.status()["kernel"]["data"][what].as_u64().expect("a number");
-    for number in 0..24 {
-        if data("used") * 100 > data("total") * 82 {
-            break;
-        }
-        let fill = format!(
-            "dd if=/dev/urandom of={}/{number} bs=1M count=3 oflag=direct status=none",
-            at.trim_end()
-        );
-        ok(Command::new("sh").args(["-ec", &fill]));
+/// A small pool that is filled beyond its threshold.
+fn nearly_full() -> Bed {
+    let bed = Bed::on_loop_files("64M", "8M");
+    bed.fill_data_to(82);
+    bed
+}
+
+/// Takes the container away, and the devices that nobody needs: then all has to be in order.
+fn assert_in_order(bed: &Bed, made: u32) {
+    for number in 0..made {
+        bed.delete_device(number).expect("deleted");
     }
-    bench
+    bed.has_come_through();
+    bed.bench.ok(["container", "unmount", "box"]);
+    bed.bench.ok(["check"]);
 }
 
 #[test]
 fn a_monitor_that_is_killed_in_the_middle_of_a_growth_is_followed_by_one_that_goes_on() {
-    let (_alone, bench) = (Alone::new(), nearly_full());
-    let total = || bench.status()["kernel"]["data"]["total"].as_u64().expect("a number");
-    let before = total();
+    let (_alone, bed) = (Alone::new(), Bed::on_loop_files("64M", "2M"));
+    bed.fill_data_to(82);
+    let made = bed.make_devices(0, is_low);
+    let before = bed.usage();
     let mut killed = 0;
     // Each goes on from where the one before was killed, one step further.
     for place in 1.. {
-        let monitor = Monitor::start(&bench, &[], &[("THINPOOL_KILL_AT", &place.to_string())]);
-        crate::support::wait_until("a kill, or a growth", || {
-            let kernel = &bench.status()["kernel"];
-            let has_grown = kernel["when_full"] == "queue" && kernel["data"]["total"].as_u64() > Some(before);
-            has_grown && kernel["monitored"] == true || is(monitor.id(), 'Z')
+        let (monitor, manager) =
+            Monitor::listened_to(&bed.bench, &[], &[("THINPOOL_KILL_AT", &place.to_string())]);
+        manager.set_nonblocking(true).expect("set");
+        let is_ready = Cell::new(false);
+        crate::support::wait_until("a kill, or all to be done", || {
+            is_ready.set(is_ready.get() || manager.recv(&mut [0; 64]).is_ok());
+            is(monitor.id(), 'Z') || is_ready.get() && bed.usage().no_space == NoSpacePolicy::Queue
         });
-        let status = bench.status();
-        assert_eq!(
-            (&status["kernel"]["mode"], &status["kernel"]["needs_check"]),
-            (&"read_write".into(), &false.into())
-        );
+        let usage = bed.usage();
+        assert_eq!((usage.mode, usage.needs_check), (Mode::ReadWrite, false));
         match monitor.asked_to_end() {
             Some(code) => {
                 assert_eq!(code, 0);
@@ -69,16 +69,56 @@ fn a_monitor_that_is_killed_in_the_middle_of_a_growth_is_followed_by_one_that_go
         }
     }
     println!("killed {killed} times");
-    assert!(killed > 5 && total() > before, "{killed}");
-    bench.ok(["container", "unmount", "box"]);
-    bench.ok(["check"]);
-    assert_pool_and_catalog_agree(&bench);
+    let after = bed.usage();
+    assert!(
+        after.data.total > before.data.total && after.metadata.total > before.metadata.total,
+        "{after:?}"
+    );
+    assert!(killed > 20, "{killed}");
+    assert_in_order(&bed, made);
+    assert_pool_and_catalog_agree(&bed.bench);
+}
+
+/// LVM is stopped with its caller, and what it has done by then is found by who comes next.
+#[test]
+fn a_monitor_that_is_killed_while_lvm_makes_a_volume_larger_is_followed_by_one_that_goes_on() {
+    let (_alone, disk) = (Alone::new(), BlankDisk::new());
+    let sizes = ["--volume-data-size", "64M", "--volume-metadata-size", "4M"];
+    let bed = Bed::made(Bench::new(), &[&["--device", disk.node.as_str()][..], &sizes].concat());
+    bed.fill_data_to(82);
+    let made = bed.make_devices(0, |usage| usage.metadata.used.0 * 10 >= usage.metadata.total.0 * 7);
+    let before = bed.usage();
+    for (moment, volume) in
+        [(Moment::Before, "/metadata"), (Moment::After, "/metadata"), (Moment::After, "/data")]
+    {
+        let (path, begun) = slow_lvm(&bed.bench, &format!("lvextend*{volume}"), moment);
+        let monitor = Monitor::start(&bed.bench, &[], &[("PATH", &path)]);
+        wait_for("LVM", || begun.exists());
+        let straggler: u32 = std::fs::read_to_string(&begun).expect("read").trim().parse().expect("an id");
+        drop(monitor);
+        wait_for("its end", || !Path::new("/proc").join(straggler.to_string()).exists());
+        if moment == Moment::Before {
+            // It would have gone on without its caller if that had blocked the signal.
+            let size = format!(
+                "lvs --noheadings --nosuffix --units b -o lv_size direct-lvm-{}{volume}",
+                bed.bench.name
+            );
+            let size = ok(Command::new("sh").args(["-ec", &size]));
+            assert_eq!(size.trim(), before.metadata.total.bytes().0.to_string());
+        }
+    }
+    let monitor = Monitor::of(&bed.bench);
+    wait_for("a growth", || bed.usage().data.total > before.data.total);
+    assert!(bed.usage().metadata.total > before.metadata.total, "{}", monitor.said());
+    assert_eq!(monitor.asked_to_end(), Some(0));
+    assert_in_order(&bed, made);
 }
 
 #[test]
 fn a_monitor_sleeps_while_nothing_happens_and_takes_little_memory() {
-    let (_alone, bench) = (Alone::new(), nearly_full());
-    let monitor = Monitor::of(&bench);
+    let (_alone, bed) = (Alone::new(), nearly_full());
+    let bench = &bed.bench;
+    let monitor = Monitor::of(bench);
     let id = monitor.id();
     monitor.says("for data");
     let asleep = || is(id, 'S');
@@ -96,11 +136,11 @@ fn a_monitor_sleeps_while_nothing_happens_and_takes_little_memory() {
     bench.ok(["container", "create", "small", "--name", "other"]);
     bench.ok(["container", "activate", "other"]);
     crate::support::wait_until("an event", || of_process(id, "voluntary_ctxt_switches") > woken);
-    println!(
-        "VmRSS after a growth: {} KiB; at most {} KiB",
-        of_process(id, "VmRSS"),
-        of_process(id, "VmHWM")
-    );
+    let resident = of_process(id, "VmRSS");
+    println!("VmRSS after a growth: {resident} KiB; at most {} KiB", of_process(id, "VmHWM"));
+    if !cfg!(debug_assertions) {
+        assert!(resident < 10 * 1024, "{resident} KiB");
+    }
     // Of its own; the rest is pages of the program's file, many more of them in a debug build.
     let own = of_process(id, "RssAnon");
     assert!(own < 8 * 1024, "{own} KiB");

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::kills::killed_everywhere;
 use super::machine::Machine;
+use crate::catalog::PoolGrowth;
 use crate::dm::{Injection, IoError, Mode, Name, NoSpacePolicy, PoolStatus, PoolUsage};
 use crate::monitor::{Look, Manner, Monitor, RETRY};
 use crate::pool::extend::{By, Extension};
@@ -211,6 +212,18 @@ fn metadata_that_is_full_is_made_larger() {
     look(&mut begin(&machine), Instant::now());
     assert_eq!(usage(&machine).mode, Mode::ReadWrite);
     machine.create("web").expect("it can be changed again");
+}
+
+#[test]
+fn a_growth_that_somebody_was_killed_at_is_finished_though_nothing_else_is_due() {
+    let machine = Machine::with_image();
+    let growth = PoolGrowth { data: Some(Bytes::mib(96)), metadata: None };
+    let mut pool = machine.pool();
+    let backing = pool.record.backing.clone();
+    pool.catalog.intend_growth(&growth, &backing).expect("written");
+    look(&mut begin(&machine), Instant::now());
+    assert_eq!(total(&machine), Bytes::mib(96));
+    assert!(machine.pool().catalog.growth().expect("read").is_none());
 }
 
 #[test]
