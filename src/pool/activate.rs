@@ -230,7 +230,9 @@ impl Pool<'_> {
             if !at.is_empty() {
                 return Err(PoolError::Mounted { what: info.name.to_string(), at });
             }
-            if info.open_count > 0 {
+            // Who mounts a container doesn't wait for udev, and may be gone before it has looked.
+            let open = self.unprobed(|| Ok(self.host.dm.find(&info.name)?))?;
+            if let Some(info) = open.filter(|info| info.open_count > 0) {
                 // By whom is told when nobody tries again any more.
                 let by = Box::default();
                 return Err(PoolError::InUse { device: info.name, open_count: info.open_count, by });

@@ -98,9 +98,17 @@ impl Pool<'_> {
 
     /// What the kernel knows of a device, if it is active, once nobody merely looks at it any more.
     pub(super) fn after_probes(&self, device: &Device) -> Result<Option<dm::Info>, PoolError> {
+        self.unprobed(|| self.active_device(device))
+    }
+
+    /// The same of the device that is found so.
+    pub(super) fn unprobed(
+        &self,
+        find: impl Fn() -> Result<Option<dm::Info>, PoolError>,
+    ) -> Result<Option<dm::Info>, PoolError> {
         let deadline = Instant::now() + PROBING;
         loop {
-            match self.active_device(device)? {
+            match find()? {
                 Some(info) if info.open_count > 0 && self.holders(&info).is_probe() => {
                     if Instant::now() >= deadline {
                         return Ok(Some(info));
