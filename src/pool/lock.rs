@@ -93,7 +93,8 @@ impl Lock {
             if let Some(lock) = Self::attempt(path, how)? {
                 return Ok(lock);
             }
-            if Instant::now() >= deadline {
+            // Whom a test has let die waits for nobody: it would be for himself.
+            if Instant::now() >= deadline || steps::is_dead() {
                 return Err(LockError::Held { path: path.to_owned(), waited: timeout, holder: holder(path) });
             }
             std::thread::sleep(pause);
