@@ -3,7 +3,7 @@
 use std::fs::Permissions;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -98,10 +98,13 @@ impl Listener {
     }
 }
 
-/// A socket that anybody may use. One that a monitor left which was killed is nobody's.
+/// A socket that anybody may use. One that a monitor left which was killed is nobody's. Anything else stays: the kernel refuses a
+/// connection to any file.
 fn bind_socket(path: &Path) -> io::Result<UnixListener> {
-    let is_left = UnixStream::connect(path).is_err_and(|error| error.kind() == ErrorKind::ConnectionRefused);
-    if is_left {
+    let is_socket = path.symlink_metadata().is_ok_and(|metadata| metadata.file_type().is_socket());
+    let is_refused =
+        || UnixStream::connect(path).is_err_and(|error| error.kind() == ErrorKind::ConnectionRefused);
+    if is_socket && is_refused() {
         files::remove(path)?;
     }
     let listener = UnixListener::bind(path)?;
@@ -237,6 +240,15 @@ mod tests {
         assert!(error.contains("metrics.sock") && error.contains("metrics-listen"), "{error}");
         drop(serving);
         assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_file_of_somebodys_is_not_taken_for_a_socket_that_was_left() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("passwd");
+        std::fs::write(&path, "root").expect("written");
+        serve(&MetricsListen::Socket(path.clone()), String::new).expect_err("it is no socket");
+        assert_eq!(std::fs::read_to_string(&path).expect("read"), "root");
     }
 
     proptest! {
