@@ -5,8 +5,8 @@ use clap::Args;
 use super::settings::MonitorSettings;
 use super::{CliError, Context, exit, output};
 use crate::monitor::hooks::run_all;
-use crate::monitor::serve::{Serving, serve};
-use crate::monitor::{Ended, Hooks, Manner, MonitorError, Notice, watch};
+use crate::monitor::serve::serve;
+use crate::monitor::{Ended, Hooks, Manner, Notice, watch};
 use crate::report;
 
 /// How to watch.
@@ -38,19 +38,13 @@ pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<u8, CliErr
         hooks: Hooks::new(settings.hooks.get().as_path().to_owned()),
     };
     let host = context.host()?;
-    let _serving = serve_metrics(context)?;
-    match watch(&host, &location, manner)? {
+    let (told, host_of_metrics) = (location.clone(), context.host()?);
+    let metrics = move || report::prometheus(&[told.status(&host_of_metrics)]);
+    match watch(&host, &location, manner, || serve(settings.metrics_listen.get(), metrics))? {
         Ended::PoolInactive => tracing::info!(pool = %location.name, "it is no longer active"),
         Ended::Asked => tracing::info!(pool = %location.name, "no longer watching"),
     }
     Ok(exit::DONE)
-}
-
-/// Until what this gives is dropped.
-fn serve_metrics(context: &Context) -> Result<Option<Serving>, CliError> {
-    let (host, location) = (context.host()?, context.location());
-    let metrics = move || report::prometheus(&[location.status(&host)]);
-    Ok(serve(context.settings.metrics_listen.get(), metrics).map_err(MonitorError::from)?)
 }
 
 fn test_hooks(context: &Context) -> Result<u8, CliError> {

@@ -21,7 +21,7 @@ pub use hooks::Hooks;
 pub use notice::{Kind, Notice};
 pub use plan::{Due, Plan, Rules, Seen};
 
-use self::serve::ListenError;
+use self::serve::{ListenError, Serving};
 use self::systemd::Systemd;
 use self::wait::{Stop, Woken};
 use crate::backing::{Backing, Part};
@@ -71,10 +71,17 @@ pub struct Manner {
 }
 
 /// Watches over a pool that is active, until it no longer is or a signal (SIGTERM, SIGINT) says that it's enough. Those two
-/// signals are the process's own from then on.
-pub fn watch(host: &Host, location: &Location, manner: Manner) -> Result<Ended, MonitorError> {
+/// signals are the process's own from then on. Its metrics are told by what `serve` gives, once it is sure that nobody else
+/// watches: who finds a socket must know that it was left.
+pub fn watch(
+    host: &Host,
+    location: &Location,
+    manner: Manner,
+    serve: impl FnOnce() -> Result<Option<Serving>, ListenError>,
+) -> Result<Ended, MonitorError> {
     let (stop, events) = (Stop::new()?, Events::open()?);
     let mut monitor = Monitor::begin(host, location, manner)?;
+    let _serving = serve()?;
     let mut systemd = Systemd::from_environment();
     let ended = loop {
         // First listen, then look: what comes in between is heard.
