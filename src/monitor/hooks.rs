@@ -114,7 +114,7 @@ impl Queue {
             let _done: SyncSender<()> = done;
             for notice in to_tell {
                 let pool = notice.pool();
-                for (_, error) in run_all(&path, &notice).into_iter().filter_map(Told::failed) {
+                for error in run_all(&path, &notice).into_iter().filter_map(|told| told.outcome.err()) {
                     tracing::warn!(%pool, event = notice.kind().as_str(), "{error}");
                 }
             }
@@ -130,12 +130,6 @@ pub struct Told {
     pub hook: PathBuf,
     /// What came of it.
     pub outcome: Result<(), HookError>,
-}
-
-impl Told {
-    fn failed(self) -> Option<(PathBuf, HookError)> {
-        Some((self.hook, self.outcome.err()?))
-    }
 }
 
 /// Runs every hook there is, one after the other, and waits for each.
