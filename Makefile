@@ -29,7 +29,7 @@ fuzz: ## run each fuzz target for MINUTES (5); needs a nightly compiler and carg
 	    cargo +nightly fuzz run "$$target" -- -max_total_time=$$((60 * $(or $(MINUTES),5))) -max_len=65536 || exit; \
 	done
 
-bench: ## measure thinpool beside its peers in a throwaway machine, into docs/performance.md: 20 minutes
+bench: ## measure thinpool beside its peers in a throwaway machine, into docs/performance.md: long
 	@scripts/packages build vm
 	@scripts/bench
 
