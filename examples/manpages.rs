@@ -21,11 +21,8 @@ fn main() -> ExitCode {
         eprintln!("usage: manpages DIRECTORY DATE");
         return ExitCode::from(2);
     };
-    // Without the command `help`: `man thinpool-setup` is the page that `thinpool help setup` shows.
-    let mut command = cli::command().disable_help_subcommand(true);
-    command.build();
     let pages = Pages { directory: Path::new(directory), date };
-    match pages.write(&command, &[]) {
+    match pages.write(&cli::command(), &[]) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("manpages: {directory}: {error}");

@@ -3,7 +3,7 @@
 use clap::Args;
 use clap_complete::Shell;
 
-use super::{CliError, command, output};
+use super::{CliError, output, typed};
 
 /// For which shell.
 #[derive(Debug, Args)]
@@ -14,6 +14,6 @@ pub(super) struct Arguments {
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), CliError> {
     let mut script = Vec::new();
-    clap_complete::generate(arguments.shell, &mut command(), "thinpool", &mut script);
+    clap_complete::generate(arguments.shell, &mut typed(), "thinpool", &mut script);
     output::print(&String::from_utf8_lossy(&script))
 }

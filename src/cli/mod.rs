@@ -5,6 +5,7 @@ mod check;
 mod completions;
 mod config;
 mod container;
+mod deferred;
 mod destroy;
 mod doctor;
 mod error;
@@ -29,10 +30,12 @@ use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 pub use error::CliError;
 
+use self::deferred::Deferred;
 use self::settings::GeneralSettings;
 use crate::config::{ConfigFile, Flag, Inputs, LogLevel, Settings};
 use crate::pool::{Host, Location};
@@ -63,59 +66,59 @@ struct General {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Make a pool, on block devices or on two sparse files, and make it active.
-    Setup(setup::Arguments),
+    Setup(Deferred<setup::Arguments>),
     /// Tell how the pool is, in the words of `docker info` and some more.
     #[command(visible_alias = "info")]
-    Status(status::Arguments),
+    Status(Deferred<status::Arguments>),
     /// Watch a pool on the terminal: space, rates, the busiest devices, what happens.
     #[command(long_about = top::about())]
-    Top(top::Arguments),
+    Top(Deferred<top::Arguments>),
     /// Make a pool active again, with the containers that were activated: what its unit does after a reboot.
-    Activate(activate::Activation),
+    Activate(Deferred<activate::Activation>),
     /// Make a pool inactive; nothing in it is lost.
-    Deactivate(activate::Deactivation),
+    Deactivate(Deferred<activate::Deactivation>),
     /// Make a pool larger while it is in use.
     #[command(long_about = extend::about())]
-    Extend(extend::Arguments),
+    Extend(Deferred<extend::Arguments>),
     /// Give back what the file systems in mounted containers don't use, and what waits to be deleted.
     Trim,
     /// Watch over a pool, and make it larger before it is full: what its unit does.
     #[command(long_about = monitor::about())]
-    Monitor(monitor::Arguments),
+    Monitor(Deferred<monitor::Arguments>),
     /// Remove a pool, with everything in it.
-    Destroy(destroy::Arguments),
+    Destroy(Deferred<destroy::Arguments>),
     /// Tell who uses the pool's space: what each device has to itself, and what it shares.
-    Usage(output::Format),
+    Usage(Deferred<output::Format>),
     /// Show the base, images and containers as a tree, with what each uses.
-    Tree(output::Format),
+    Tree(Deferred<output::Format>),
     /// Images: import, list, inspect, history, tag, export, remove, prune.
     #[command(subcommand)]
-    Image(image::Command),
+    Image(Deferred<image::Command>),
     /// Containers: create, list, inspect, activate, mount, rename, resize, diff, commit, remove.
     #[command(subcommand)]
-    Container(container::Command),
+    Container(Deferred<container::Command>),
     /// Backups of the pool's metadata: backup, list, restore.
     #[command(subcommand)]
-    Metadata(metadata::Command),
+    Metadata(Deferred<metadata::Command>),
     /// Settings: show.
     #[command(subcommand)]
-    Config(config::Command),
+    Config(Deferred<config::Command>),
     /// Look for everything on this host that would bite a pool.
     #[command(long_about = doctor::about())]
-    Doctor(output::Format),
+    Doctor(Deferred<output::Format>),
     /// Compare what the catalog, the pool and this host say of each other.
     #[command(long_about = check::about())]
-    Check(check::Check),
+    Check(Deferred<check::Check>),
     /// Mend what a check finds; make a lost catalog anew.
-    Repair(check::Repair),
+    Repair(Deferred<check::Repair>),
     /// Print a shell's completion script.
-    Completions(completions::Arguments),
+    Completions(Deferred<completions::Arguments>),
     /// List images, as `image list` does.
     #[command(hide = true)]
-    Images(listing::Listing),
+    Images(Deferred<listing::Listing>),
     /// List containers, as `container list` does.
     #[command(hide = true)]
-    Ps(listing::Listing),
+    Ps(Deferred<listing::Listing>),
 }
 
 /// What a command works with.
@@ -139,17 +142,44 @@ impl Context {
     }
 }
 
-/// The command line, as the manual pages and the completions are made of it.
+/// The command line, as the manual pages are made of it.
 #[must_use]
 pub fn command() -> clap::Command {
-    manual::complete(Cli::command())
+    // Without the command `help`: `man thinpool-setup` is the page that `thinpool help setup` shows.
+    with_all_of_it(Cli::command().disable_help_subcommand(true))
+}
+
+/// The command line, as it is typed.
+fn typed() -> clap::Command {
+    with_all_of_it(Cli::command())
+}
+
+fn with_all_of_it(mut command: clap::Command) -> clap::Command {
+    command.build();
+    manual::complete(command)
+}
+
+/// What the process was started with. All of the command line is only made for who asks for help.
+fn parse() -> Result<Cli, clap::Error> {
+    let mut command = Cli::command();
+    let matches = command.try_get_matches_from_mut(std::env::args_os());
+    // Its hundreds of pieces need not be freed one by one: the process is about to do something, and then ends.
+    std::mem::forget(command);
+    let matches = match matches {
+        Err(error) if is_help(&error) => typed().try_get_matches(),
+        matches => matches,
+    }?;
+    Cli::from_arg_matches(&matches)
+}
+
+fn is_help(error: &clap::Error) -> bool {
+    matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand)
 }
 
 /// Runs the command that the process was started with.
 #[must_use]
 pub fn run() -> ExitCode {
-    let parsed = command().try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches));
-    let cli = match parsed {
+    let cli = match parse() {
         Ok(cli) => cli,
         Err(error) => {
             // clap prints help to standard output and errors to standard error; a reader that has gone is no error.
@@ -179,27 +209,27 @@ impl Cli {
         }
         let context = Context { settings };
         match self.command {
-            Command::Setup(arguments) => return setup::run(&context, &arguments),
-            Command::Status(arguments) => return status::run(&context, &arguments),
-            Command::Activate(how) => return activate::activate(&context, &how),
-            Command::Deactivate(how) => return activate::deactivate(&context, &how),
+            Command::Setup(Deferred(arguments)) => return setup::run(&context, &arguments),
+            Command::Status(Deferred(arguments)) => return status::run(&context, &arguments),
+            Command::Activate(Deferred(how)) => return activate::activate(&context, &how),
+            Command::Deactivate(Deferred(how)) => return activate::deactivate(&context, &how),
             Command::Trim => return trim::run(&context),
-            Command::Monitor(arguments) => return monitor::run(&context, &arguments),
-            Command::Check(arguments) => return check::check(&context, &arguments),
-            Command::Repair(arguments) => return check::repair(&context, &arguments),
-            Command::Metadata(command) => return metadata::run(&context, command),
-            Command::Doctor(format) => return doctor::run(&context, format),
-            Command::Top(arguments) => top::run(&context, &arguments),
-            Command::Extend(arguments) => extend::run(&context, &arguments),
-            Command::Destroy(arguments) => destroy::run(&context, &arguments),
-            Command::Usage(format) => usage::usage(&context, format),
-            Command::Tree(format) => usage::tree(&context, format),
-            Command::Image(command) => image::run(&context, command),
-            Command::Container(command) => container::run(&context, command),
-            Command::Config(command) => config::run(&context, &command),
-            Command::Completions(arguments) => completions::run(&arguments),
-            Command::Images(listing) => image::list(&context, &listing),
-            Command::Ps(listing) => container::list(&context, &listing),
+            Command::Monitor(Deferred(arguments)) => return monitor::run(&context, &arguments),
+            Command::Check(Deferred(arguments)) => return check::check(&context, &arguments),
+            Command::Repair(Deferred(arguments)) => return check::repair(&context, &arguments),
+            Command::Metadata(Deferred(command)) => return metadata::run(&context, command),
+            Command::Doctor(Deferred(format)) => return doctor::run(&context, format),
+            Command::Top(Deferred(arguments)) => top::run(&context, &arguments),
+            Command::Extend(Deferred(arguments)) => extend::run(&context, &arguments),
+            Command::Destroy(Deferred(arguments)) => destroy::run(&context, &arguments),
+            Command::Usage(Deferred(format)) => usage::usage(&context, format),
+            Command::Tree(Deferred(format)) => usage::tree(&context, format),
+            Command::Image(Deferred(command)) => image::run(&context, command),
+            Command::Container(Deferred(command)) => container::run(&context, command),
+            Command::Config(Deferred(command)) => config::run(&context, &command),
+            Command::Completions(Deferred(arguments)) => completions::run(&arguments),
+            Command::Images(Deferred(listing)) => image::list(&context, &listing),
+            Command::Ps(Deferred(listing)) => container::list(&context, &listing),
         }?;
         Ok(exit::DONE)
     }
@@ -217,9 +247,9 @@ impl Command {
     /// The flags of settings that this command takes besides the general ones.
     fn own_settings(&self) -> Vec<Flag> {
         match self {
-            Self::Setup(setup::Arguments { settings, .. }) => settings.flags.clone(),
-            Self::Monitor(monitor::Arguments { settings, .. }) => settings.flags.clone(),
-            Self::Config(config::Command::Show { setup, monitor, .. }) => {
+            Self::Setup(Deferred(setup::Arguments { settings, .. })) => settings.flags.clone(),
+            Self::Monitor(Deferred(monitor::Arguments { settings, .. })) => settings.flags.clone(),
+            Self::Config(Deferred(config::Command::Show { setup, monitor, .. })) => {
                 [&setup.flags[..], &monitor.flags].concat()
             }
             _ => Vec::new(),
