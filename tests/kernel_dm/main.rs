@@ -8,6 +8,7 @@
 )]
 
 mod bed;
+mod machine;
 mod metadata;
 mod pair;
 mod plain;
