@@ -2,102 +2,103 @@
 
 use std::time::Duration;
 
-use thinpool::pool::{Checking, Host, Location, Pool};
+use thinpool::pool::{Checking, Host, Pool};
 
 use crate::bed::Bed;
+use crate::crowd::Crowd;
+use crate::metadata;
 use crate::race::{settle, timed};
 use crate::record::{Record, job, way};
 use crate::tool::{Outcome, run};
-use crate::ways::thinpool::{OwnPool, create, name};
+use crate::ways::thinpool::{create, name};
 
-/// A pool with so many devices.
-struct Crowd {
-    own: OwnPool,
-    location: Location,
-    size: u32,
+/// A pool with so many devices, and how long each job took in it.
+struct Racer {
+    crowd: Crowd,
     times: Vec<(&'static str, Vec<Duration>)>,
 }
 
 /// Does a job once, and tells how long it took.
 type Act = fn(&Crowd, &Host) -> Outcome<Duration>;
 
-const JOBS: [(&str, Act); 6] = [
-    (job::CREATE_AMONG, Crowd::create),
-    (job::REMOVE_AMONG, Crowd::remove),
-    (job::STATUS, Crowd::status),
-    (job::LIST, Crowd::list),
-    (job::ACTIVATE_POOL, Crowd::activate),
-    (job::DMSETUP_STATUS, Crowd::dmsetup_status),
+const JOBS: [(&str, Act); 8] = [
+    (job::CREATE_AMONG, create_one),
+    (job::REMOVE_AMONG, remove_one),
+    (job::STATUS, |crowd, _| timed(|| crowd.own.run(&["status"]).map(drop))),
+    (job::LIST, |crowd, _| timed(|| crowd.own.run(&["container", "list"]).map(drop))),
+    (job::ACTIVATE_POOL, activate),
+    (job::DMSETUP_STATUS, |crowd, _| timed(|| run("dmsetup", ["status", &crowd.own.device()]).map(drop))),
+    (job::USAGE, |crowd, _| timed(|| crowd.own.run(&["usage"]).map(drop))),
+    (job::THIN_LS, thin_ls),
 ];
 
 pub fn measure(bed: &Bed, turns: u32, largest: u32) -> Outcome {
     let host = Host::system(Duration::from_secs(30))?;
     let sizes = [10, 1_000, 10_000].into_iter().filter(|size| *size <= largest);
-    let mut crowds = sizes.map(|size| Crowd::new(bed, &host, size)).collect::<Outcome<Vec<_>>>()?;
+    let mut racers = sizes.map(|size| Racer::new(bed, &host, size)).collect::<Outcome<Vec<_>>>()?;
     for turn in 0..=turns {
         println!("turn {turn} of {turns} in pools of different sizes");
-        for crowd in &mut crowds {
-            let times = crowd.turn(&host)?;
-            // The first one only warms up.
-            if turn > 0 {
-                crowd.times.iter_mut().zip(times).for_each(|((_, all), time)| all.push(time));
-            }
-        }
+        // The first one only warms up.
+        racers.iter_mut().try_for_each(|racer| racer.take_turn(&host, turn > 0))?;
     }
-    for crowd in crowds {
-        let way = way::of_size(crowd.size);
-        crowd.times.iter().for_each(|(job, times)| Record::times(job, &way, times).emit());
-        crowd.own.destroy()?;
+    if let Some(largest) = racers.last() {
+        metadata::write(&largest.crowd)?;
     }
-    Ok(())
+    racers.into_iter().try_for_each(Racer::finish)
 }
 
-impl Crowd {
+impl Racer {
     fn new(bed: &Bed, host: &Host, size: u32) -> Outcome<Self> {
-        println!("makes a pool of {size} devices");
-        let own = OwnPool::with_small_image(bed, &format!("bench-{size}"))?;
-        let location = own.location()?;
-        let mut pool = Pool::open(host, &location)?;
-        (1..=size).try_for_each(|copy| create(&mut pool, copy))?;
-        Ok(Self { own, location, size, times: JOBS.map(|(job, _)| (job, Vec::new())).to_vec() })
+        let times = JOBS.map(|(job, _)| (job, Vec::new())).to_vec();
+        Ok(Self { crowd: Crowd::new(bed, host, size)?, times })
     }
 
-    fn turn(&self, host: &Host) -> Outcome<[Duration; JOBS.len()]> {
-        let mut times = [Duration::ZERO; JOBS.len()];
-        for (time, (_, act)) in times.iter_mut().zip(JOBS) {
-            *time = act(self, host)?;
+    fn take_turn(&mut self, host: &Host, counts: bool) -> Outcome {
+        for ((_, act), (_, times)) in JOBS.iter().zip(&mut self.times) {
+            let took = act(&self.crowd, host)?;
+            if counts {
+                times.push(took);
+            }
             settle()?;
         }
-        Ok(times)
+        Ok(())
     }
 
-    fn open<'h>(&self, host: &'h Host) -> Outcome<Pool<'h>> {
-        Ok(Pool::open(host, &self.location)?)
+    fn finish(self) -> Outcome {
+        let way = way::of_size(self.crowd.size);
+        self.times.iter().for_each(|(job, times)| Record::times(job, &way, times).emit());
+        self.crowd.own.destroy()
     }
+}
 
-    /// One more, as a process of its own would make it.
-    fn create(&self, host: &Host) -> Outcome<Duration> {
-        timed(|| create(&mut self.open(host)?, 0))
-    }
+fn open<'h>(crowd: &Crowd, host: &'h Host) -> Outcome<Pool<'h>> {
+    Ok(Pool::open(host, &crowd.location)?)
+}
 
-    fn remove(&self, host: &Host) -> Outcome<Duration> {
-        timed(|| Ok(self.open(host)?.remove_container(&name(0)?, false).map(drop)?))
-    }
+/// One more, as a process of its own would make it.
+fn create_one(crowd: &Crowd, host: &Host) -> Outcome<Duration> {
+    timed(|| create(&mut open(crowd, host)?, 0))
+}
 
-    fn status(&self, _: &Host) -> Outcome<Duration> {
-        timed(|| self.own.run(&["status"]).map(drop))
-    }
+fn remove_one(crowd: &Crowd, host: &Host) -> Outcome<Duration> {
+    timed(|| Ok(open(crowd, host)?.remove_container(&name(0)?, false).map(drop)?))
+}
 
-    fn list(&self, _: &Host) -> Outcome<Duration> {
-        timed(|| self.own.run(&["container", "list"]).map(drop))
-    }
+fn activate(crowd: &Crowd, host: &Host) -> Outcome<Duration> {
+    open(crowd, host)?.deactivate()?;
+    timed(|| Ok(open(crowd, host)?.activate(Checking::AsNeeded).map(drop)?))
+}
 
-    fn activate(&self, host: &Host) -> Outcome<Duration> {
-        self.open(host)?.deactivate()?;
-        timed(|| Ok(self.open(host)?.activate(Checking::AsNeeded).map(drop)?))
-    }
-
-    fn dmsetup_status(&self, _: &Host) -> Outcome<Duration> {
-        timed(|| run("dmsetup", ["status", &format!("{}-pool", self.own.name)]).map(drop))
-    }
+/// What `usage` tells, of a metadata snapshot that is held and let go outside of the time.
+fn thin_ls(crowd: &Crowd, _: &Host) -> Outcome<Duration> {
+    const COLUMNS: &str = "DEV,MAPPED_BLOCKS,EXCLUSIVE_BLOCKS,SHARED_BLOCKS";
+    let pool = crowd.own.device();
+    let table = run("dmsetup", ["table", &pool])?;
+    // Beginning, length, target, and the metadata device as MAJOR:MINOR.
+    let number = table.split_whitespace().nth(3).ok_or_else(|| format!("the pool's table is '{table}'"))?;
+    let device = format!("/dev/block/{number}");
+    run("dmsetup", ["message", &pool, "0", "reserve_metadata_snap"])?;
+    let took = timed(|| run("thin_ls", ["--metadata-snap", "--format", COLUMNS, &device]).map(drop));
+    run("dmsetup", ["message", &pool, "0", "release_metadata_snap"])?;
+    took
 }
