@@ -25,7 +25,7 @@ pub fn measure(bed: &Bed) -> Outcome {
         origin.remove()?;
         let snapshot = Volume::new(&pool, 1, "create_snap 1 0")?;
         settle()?;
-        let (first, again) = (snapshot.write_pages(bed)?, snapshot.write_pages(bed)?);
+        let (first, again) = (snapshot.write_pages(bed, 1)?, snapshot.write_pages(bed, 2)?);
         Record::times(job::FIRST_WRITE, &way::of_blocks(kib), &first).emit();
         Record::times(job::WRITE_AGAIN, &way::of_blocks(kib), &again).emit();
         snapshot.remove()?;
@@ -50,8 +50,8 @@ impl Volume {
     }
 
     /// How long each of the pages takes to the disk, one after the other.
-    fn write_pages(&self, bed: &Bed) -> Outcome<Vec<Duration>> {
-        let log = bed.path("fio");
+    fn write_pages(&self, bed: &Bed, run_number: u32) -> Outcome<Vec<Duration>> {
+        let log = bed.path(&format!("fio-{}-{run_number}", self.0));
         let arguments = [
             "--name=pages",
             &format!("--filename={}", self.path()),

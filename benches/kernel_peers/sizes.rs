@@ -8,14 +8,23 @@ use crate::bed::Bed;
 use crate::crowd::Crowd;
 use crate::metadata;
 use crate::race::{settle, timed};
-use crate::record::{Record, job, way};
+use crate::record::{Record, count, job, way};
 use crate::tool::{Outcome, run};
 use crate::ways::thinpool::{create, name};
 
-/// A pool with so many devices, and how long each job took in it.
+/// No job takes another turn once it has had so long in one pool.
+const ENOUGH: Duration = Duration::from_secs(120);
+
+/// A pool with so many devices, and what is done in it.
 struct Racer {
     crowd: Crowd,
-    times: Vec<(&'static str, Vec<Duration>)>,
+    jobs: Vec<Job>,
+}
+
+struct Job {
+    name: &'static str,
+    act: Act,
+    times: Vec<Duration>,
 }
 
 /// Does a job once, and tells how long it took.
@@ -35,39 +44,59 @@ const JOBS: [(&str, Act); 8] = [
 pub fn measure(bed: &Bed, turns: u32, largest: u32) -> Outcome {
     let host = Host::system(Duration::from_secs(30))?;
     let sizes = [10, 1_000, 10_000].into_iter().filter(|size| *size <= largest);
-    let mut racers = sizes.map(|size| Racer::new(bed, &host, size)).collect::<Outcome<Vec<_>>>()?;
+    let mut racers = Vec::new();
+    for size in sizes {
+        match Racer::new(bed, &host, size) {
+            Ok(racer) => racers.push(racer),
+            Err(error) => Record::absent(&way::of_size(size), error.to_string()).emit(),
+        }
+    }
     for turn in 0..=turns {
         println!("turn {turn} of {turns} in pools of different sizes");
         // The first one only warms up.
-        racers.iter_mut().try_for_each(|racer| racer.take_turn(&host, turn > 0))?;
+        for racer in &mut racers {
+            racer.take_turn(&host, turn > 0);
+        }
     }
-    if let Some(largest) = racers.last() {
-        metadata::write(&largest.crowd)?;
+    for racer in &racers {
+        racer.tell();
     }
-    racers.into_iter().try_for_each(Racer::finish)
+    if let Some(Err(error)) = racers.last().map(|largest| metadata::write(&largest.crowd)) {
+        Record::absent(count::METADATA_WRITTEN, error.to_string()).emit();
+    }
+    racers.into_iter().try_for_each(|racer| racer.crowd.own.destroy())
 }
 
 impl Racer {
     fn new(bed: &Bed, host: &Host, size: u32) -> Outcome<Self> {
-        let times = JOBS.map(|(job, _)| (job, Vec::new())).to_vec();
-        Ok(Self { crowd: Crowd::new(bed, host, size)?, times })
+        let jobs = JOBS.map(|(name, act)| Job { name, act, times: Vec::new() }).into();
+        Ok(Self { crowd: Crowd::new(bed, host, size)?, jobs })
     }
 
-    fn take_turn(&mut self, host: &Host, counts: bool) -> Outcome {
-        for ((_, act), (_, times)) in JOBS.iter().zip(&mut self.times) {
-            let took = act(&self.crowd, host)?;
-            if counts {
-                times.push(took);
+    /// A job that fails takes no further turn.
+    fn take_turn(&mut self, host: &Host, counts: bool) {
+        let crowd = &self.crowd;
+        self.jobs.retain_mut(|job| {
+            let had: Duration = job.times.iter().sum();
+            if had >= ENOUGH {
+                return true;
             }
-            settle()?;
-        }
-        Ok(())
+            match (job.act)(crowd, host).and_then(|took| settle().map(|()| took)) {
+                Ok(took) => job.times.extend(counts.then_some(took)),
+                Err(error) => {
+                    let what = format!("{} {}", job.name, way::of_size(crowd.size));
+                    Record::absent(&what, error.to_string()).emit();
+                    return false;
+                }
+            }
+            true
+        });
     }
 
-    fn finish(self) -> Outcome {
-        let way = way::of_size(self.crowd.size);
-        self.times.iter().for_each(|(job, times)| Record::times(job, &way, times).emit());
-        self.crowd.own.destroy()
+    fn tell(&self) {
+        for job in &self.jobs {
+            Record::times(job.name, &way::of_size(self.crowd.size), &job.times).emit();
+        }
     }
 }
 
