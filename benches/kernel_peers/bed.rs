@@ -25,7 +25,7 @@ impl Bed {
         let bed = Self { directory: TempDir::with_prefix_in("thinpool-bench-", "/var/tmp")? };
         let mut words = Words(1);
         for megabyte in 0..megabytes {
-            let directory = bed.tree().join(format!("{:02}/{megabyte:04}", megabyte % 16));
+            let directory = bed.tree().join(place(megabyte));
             fs::create_dir_all(&directory)?;
             for file in 0..FILES_A_MEGABYTE {
                 let content: Vec<u8> =
@@ -57,10 +57,37 @@ impl Bed {
         self.path("tree.tar")
     }
 
+    /// An archive of a quarter of the tree.
+    pub fn quarter(&self) -> Outcome<PathBuf> {
+        let archive = self.path("quarter.tar");
+        let directories = (0..DIRECTORIES / 4).map(directory);
+        let tree = self.tree();
+        let options = ["-cf", text(&archive), "-C", text(&tree)].map(str::to_owned);
+        run("tar", options.into_iter().chain(directories))?;
+        Ok(archive)
+    }
+
     /// Unpacks the tree.
     pub fn fill(&self, root: &Path) -> Outcome {
         run("tar", ["-xpf", text(&self.archive()), "-C", text(root)]).map(drop)
     }
+}
+
+/// At the top of the tree.
+const DIRECTORIES: u32 = 16;
+
+fn directory(number: u32) -> String {
+    format!("{number:02}")
+}
+
+/// The directory of a megabyte, below the tree.
+fn place(megabyte: u32) -> PathBuf {
+    Path::new(&directory(megabyte % DIRECTORIES)).join(format!("{megabyte:04}"))
+}
+
+/// Some of the tree's files, each in a directory of its own.
+pub fn some_files(count: u32) -> impl Iterator<Item = PathBuf> {
+    (0..count).map(|megabyte| place(megabyte).join("0"))
 }
 
 /// Of a real image's files most are smaller, which makes copies of them slower still.

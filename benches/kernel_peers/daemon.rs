@@ -44,6 +44,10 @@ impl Daemon {
         Ok(daemon)
     }
 
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Ends it, as a shutdown would.
     pub fn stop(mut self) -> Outcome {
         kill(Pid::from_raw(self.child.id().cast_signed()), Signal::SIGTERM)?;

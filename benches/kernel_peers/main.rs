@@ -3,17 +3,24 @@
 //!
 //! ```text
 //! make bench
-//! THINPOOL_BENCH_TURNS=31 THINPOOL_BENCH_ONLY=thinpool THINPOOL_BENCH_DEVICES=1000 make bench
+//! THINPOOL_BENCH_TURNS=31 THINPOOL_BENCH_ONLY=thinpool make bench
+//! THINPOOL_BENCH_ONLY=sizes THINPOOL_BENCH_DEVICES=1000 make bench
 //! ```
 #![allow(missing_docs, reason = "nobody but this program uses its parts")]
 
 mod bed;
 mod contender;
+mod crowd;
 mod daemon;
+mod difference;
 mod hundred;
+mod import;
 mod ioctl;
 mod machine;
+mod metadata;
+mod monitor;
 mod mount;
+mod process;
 mod race;
 #[path = "../record/mod.rs"]
 #[allow(dead_code, reason = "the report has the other half")]
@@ -25,19 +32,64 @@ mod ways;
 mod yardstick;
 
 use self::bed::Bed;
+use self::record::Record;
 use self::tool::Outcome;
 
+/// How often things are done.
+struct Plan {
+    /// Most things.
+    turns: u32,
+    /// A hundred copies.
+    hundreds: u32,
+    /// The most devices in a pool.
+    devices: u32,
+    /// Which parts and ways, by a piece of their names; all have the empty one.
+    only: String,
+}
+
+/// A part of the benchmark.
+type Part = fn(&Bed, &Plan) -> Outcome;
+
+/// All of them, by name.
+const PARTS: [(&str, Part); 7] = [
+    ("monitor", |bed, _| monitor::measure(bed)),
+    ("ways", |bed, plan| race::race(bed, plan.turns, |_| true)),
+    ("import", |bed, plan| import::measure(bed, plan.turns)),
+    ("difference", |bed, plan| difference::measure(bed, plan.turns)),
+    ("hundred", |bed, plan| hundred::measure(bed, plan.hundreds)),
+    ("shared", |bed, _| shared::measure(bed)),
+    ("sizes", |bed, plan| sizes::measure(bed, plan.turns, plan.devices)),
+];
+
 fn main() -> Outcome {
-    let turns = setting("TURNS", 21)?;
-    let only = std::env::var("THINPOOL_BENCH_ONLY").unwrap_or_default();
+    if cfg!(debug_assertions) {
+        return Err(
+            "this is a debug build, of which no figure would mean anything; `cargo bench` makes another"
+                .into(),
+        );
+    }
+    let plan = Plan {
+        turns: setting("TURNS", 21)?,
+        hundreds: setting("HUNDREDS", 10)?,
+        devices: setting("DEVICES", 10_000)?,
+        only: std::env::var("THINPOOL_BENCH_ONLY").unwrap_or_default(),
+    };
     machine::tell();
     println!("makes a tree to be copied");
     let bed = Bed::new(setting("TREE_MB", 40)?)?;
-    yardstick::measure(&bed, turns)?;
-    race::race(&bed, turns, |way| way.contains(&only));
-    hundred::measure(&bed, setting("HUNDREDS", 5)?)?;
-    shared::measure(&bed)?;
-    sizes::measure(&bed, turns, setting("DEVICES", 10_000)?)?;
+    yardstick::measure(&bed, plan.turns)?;
+    let chosen: Vec<_> = PARTS.into_iter().filter(|(name, _)| name.contains(&plan.only)).collect();
+    if chosen.is_empty() {
+        return race::race(&bed, plan.turns, |way| way.contains(&plan.only));
+    }
+    for (name, measure) in chosen {
+        let start = std::time::Instant::now();
+        // What one part can't do takes nothing from the others.
+        if let Err(error) = measure(&bed, &plan) {
+            Record::absent(name, error.to_string()).emit();
+        }
+        println!("{name}: took {} s", start.elapsed().as_secs());
+    }
     Ok(())
 }
 

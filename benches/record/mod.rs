@@ -42,6 +42,34 @@ pub mod job {
     pub const WRITE_AGAIN: &str = "second write to it";
     /// The command `dmsetup status`.
     pub const DMSETUP_STATUS: &str = "dmsetup status of a pool of";
+    /// An archive becomes files on the disk.
+    pub const IMPORT: &str = "import of an archive, to the disk";
+    /// What ten changed files in a tree are found by.
+    pub const DIFFERENCE: &str = "ten changed files found";
+    /// The command `usage`.
+    pub const USAGE: &str = "usage of a pool of";
+    /// `thin_ls`, with the same columns, of a metadata snapshot that is there already.
+    pub const THIN_LS: &str = "thin_ls of a pool of";
+}
+
+/// What is counted, once.
+pub mod count {
+    /// The most memory that an import had at once.
+    pub const IMPORT_PEAK: &str = "peak memory of an import (VmHWM)";
+    /// What a monitor at rest has of memory to itself.
+    pub const MONITOR_OWN: &str = "memory of the monitor's own (RssAnon)";
+    /// The same with what it has of files: the program and its libraries.
+    pub const MONITOR_ALL: &str = "memory of the monitor (VmRSS)";
+    /// For how long a monitor had a processor.
+    pub const MONITOR_TIME: &str = "processor time of the monitor in an idle minute";
+    /// How often it had one.
+    pub const MONITOR_WAKES: &str = "times that the monitor ran in an idle minute";
+    /// What the kernel has used of the metadata.
+    pub const METADATA: &str = "metadata in use";
+    /// What each device takes of it, most of which nobody has written to.
+    pub const METADATA_EACH: &str = "metadata for each device, as it was made";
+    /// What a snapshot takes of it that was written to in fourteen places.
+    pub const METADATA_WRITTEN: &str = "metadata for each device, with fourteen places written to";
 }
 
 /// By what it is done, where a target names it.
@@ -78,6 +106,16 @@ pub mod way {
     pub const ALONE: &str = "alone";
     /// The longest while a hundred copies are made.
     pub const MEANWHILE: &str = "the longest while a hundred are made";
+    /// The same for somebody who never waits for a processor.
+    pub const UNSTARVED: &str = "the same, with a processor whenever it wants one";
+    /// GNU tar, and an unmount.
+    pub const TAR: &str = "tar -x";
+    /// GNU diff.
+    pub const DIFF: &str = "diff -rq";
+    /// The whole tree.
+    pub const WHOLE: &str = "the whole archive";
+    /// A quarter of it.
+    pub const QUARTER: &str = "a quarter of it";
 
     /// In a pool with blocks of so many KiB.
     pub fn of_blocks(kib: u64) -> String {
@@ -110,6 +148,17 @@ pub enum Record {
         /// How long, in nanoseconds.
         times: Vec<u64>,
     },
+    /// Something that is counted, not timed.
+    Count {
+        /// What is counted.
+        what: String,
+        /// Of what.
+        of: String,
+        /// How many.
+        is: u64,
+        /// Of which unit.
+        unit: Unit,
+    },
     /// Something that couldn't take part.
     Absent {
         /// By what it was to be done.
@@ -117,6 +166,18 @@ pub enum Record {
         /// Why it wasn't.
         why: String,
     },
+}
+
+/// What is counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Unit {
+    /// Bytes.
+    Bytes,
+    /// Microseconds.
+    Microseconds,
+    /// Times that something happened.
+    Times,
 }
 
 impl Record {
@@ -133,6 +194,11 @@ impl Record {
             way: way.to_owned(),
             times: times.iter().map(nanoseconds).collect(),
         }
+    }
+
+    /// What was counted.
+    pub fn count(what: &str, of: &str, is: u64, unit: Unit) -> Self {
+        Self::Count { what: what.to_owned(), of: of.to_owned(), is, unit }
     }
 
     /// What couldn't take part, and why.

@@ -5,21 +5,23 @@ use std::fmt::Write;
 use std::fs;
 use std::path::Path;
 
-use crate::figures::Figures;
-use crate::record::job;
+use crate::figures::{Counted, Figures};
+use crate::record::{Unit, job};
 use crate::targets::TARGETS;
 
 const BEGIN: &str = "<!-- figures of `make bench`: begin -->\n";
 const END: &str = "<!-- figures of `make bench`: end -->\n";
 
 /// The jobs, in the order in which they are told.
-const JOBS: [&str; 18] = [
+const JOBS: [&str; 22] = [
     job::SNAPSHOT,
     job::ACTIVATE,
     job::DEVICE,
     job::WRITE,
     job::REMOVE,
     job::IDLE,
+    job::IMPORT,
+    job::DIFFERENCE,
     job::PROCESS,
     job::SYNC,
     job::HUNDRED,
@@ -29,6 +31,8 @@ const JOBS: [&str; 18] = [
     job::STATUS,
     job::DMSETUP_STATUS,
     job::LIST,
+    job::USAGE,
+    job::THIN_LS,
     job::ACTIVATE_POOL,
     job::FIRST_WRITE,
     job::WRITE_AGAIN,
@@ -42,6 +46,7 @@ pub fn tables(figures: &Figures) -> String {
     for job in JOBS {
         times(figures, job, &mut text);
     }
+    counts(figures, &mut text);
     absent(figures, &mut text);
     text
 }
@@ -77,6 +82,29 @@ fn times(figures: &Figures, job: &str, text: &mut String) {
         let (first, third) = (in_ms(first), in_ms(third));
         let (way, runs) = (&measured.way, measured.runs());
         put(text, format_args!("| {way} | {ratio} | {median} | {first} to {third} | {runs} |\n"));
+    }
+}
+
+/// What is no time.
+fn counts(figures: &Figures, text: &mut String) {
+    if figures.counted.is_empty() {
+        return;
+    }
+    put(text, format_args!("\n### Counted\n\n| | of | |\n|---|---|---:|\n"));
+    for counted in &figures.counted {
+        let (what, of) = (capitalised(&counted.what), &counted.of);
+        put(text, format_args!("| {what} | {of} | {} |\n", amount(counted)));
+    }
+}
+
+#[allow(clippy::cast_precision_loss, reason = "it is shown with two digits")]
+fn amount(counted: &Counted) -> String {
+    let is = counted.is as f64;
+    match counted.unit {
+        Unit::Bytes if counted.is < 1 << 20 => format!("{:.1} KiB", is / f64::from(1 << 10)),
+        Unit::Bytes => format!("{:.2} MiB", is / f64::from(1 << 20)),
+        Unit::Microseconds => format!("{:.2} ms", is / 1e3),
+        Unit::Times => counted.is.to_string(),
     }
 }
 

@@ -2,13 +2,14 @@
 
 use std::path::Path;
 
-use crate::record::Record;
+use crate::record::{Record, Unit};
 
 /// All of it.
 #[derive(Default)]
 pub struct Figures {
     pub machine: Vec<(String, String)>,
     pub measured: Vec<Measured>,
+    pub counted: Vec<Counted>,
     pub absent: Vec<(String, String)>,
     /// How large the release build is, in bytes.
     pub binary: Option<u64>,
@@ -22,6 +23,14 @@ pub struct Measured {
     times: Vec<u64>,
 }
 
+/// What was counted.
+pub struct Counted {
+    pub what: String,
+    pub of: String,
+    pub is: u64,
+    pub unit: Unit,
+}
+
 impl Figures {
     /// Of the lines that a benchmark printed; those that are no records are for people.
     pub fn of(lines: &str) -> Self {
@@ -29,6 +38,7 @@ impl Figures {
         for record in lines.lines().filter_map(Record::parse) {
             match record {
                 Record::Machine { what, is } => figures.machine.push((what, is)),
+                Record::Count { what, of, is, unit } => figures.counted.push(Counted { what, of, is, unit }),
                 Record::Absent { way, why } => figures.absent.push((way, why)),
                 Record::Times { job, way, mut times } => {
                     times.sort_unstable();
@@ -51,6 +61,13 @@ impl Figures {
     /// The median, in nanoseconds.
     pub fn median(&self, job: &str, way: &str) -> Option<f64> {
         Some(self.of_job(job).find(|measured| measured.way == way)?.median())
+    }
+
+    /// What was counted, as a number to divide.
+    #[allow(clippy::cast_precision_loss, reason = "bytes of some GiB fit a float")]
+    pub fn count(&self, what: &str, of: &str) -> Option<f64> {
+        let counted = self.counted.iter().find(|counted| (&*counted.what, &*counted.of) == (what, of))?;
+        Some(counted.is as f64)
     }
 
     /// Everybody who did a job.

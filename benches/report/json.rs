@@ -2,7 +2,7 @@
 
 use serde_json::{Error, Value, json, to_string_pretty};
 
-use crate::figures::{Figures, Measured};
+use crate::figures::{Counted, Figures, Measured};
 use crate::targets::{Bound, TARGETS, Target};
 
 /// All of them. Times are in nanoseconds, and mean nothing outside of their own run.
@@ -12,10 +12,19 @@ pub fn text(figures: &Figures) -> Result<String, Error> {
     let absent: Vec<Value> =
         figures.absent.iter().map(|(way, why)| json!({ "way": way, "why": why })).collect();
     let measured: Vec<Value> = figures.measured.iter().map(measurement).collect();
+    let counted: Vec<Value> = figures.counted.iter().map(count).collect();
     let targets: Vec<Value> = TARGETS.iter().map(|target| verdict(target, figures)).collect();
-    to_string_pretty(
-        &json!({ "machine": machine, "measured": measured, "absent": absent, "targets": targets }),
-    )
+    to_string_pretty(&json!({
+        "machine": machine,
+        "measured": measured,
+        "counted": counted,
+        "absent": absent,
+        "targets": targets,
+    }))
+}
+
+fn count(counted: &Counted) -> Value {
+    json!({ "what": counted.what, "of": counted.of, "is": counted.is, "unit": counted.unit })
 }
 
 fn measurement(measured: &Measured) -> Value {

@@ -15,7 +15,7 @@ use nix::errno::Errno;
 use nix::libc;
 use steps::around;
 
-use super::Name;
+use super::{DeviceNumber, Info, Name};
 
 /// The control node.
 pub(super) struct Ioctls {
@@ -28,6 +28,38 @@ pub(super) enum Notifying<'a> {
     Resume,
     Remove(DmFlags),
     Rename { to: &'a Name },
+}
+
+/// What the kernel says of the device. It writes name and uuid into whatever it is asked by, too (`__find_device_hash_cell` in
+/// dm-ioctl.c).
+pub(super) struct Answer(dm_ioctl);
+
+impl Answer {
+    pub(super) fn flags(&self) -> DmFlags {
+        DmFlags::from_bits_truncate(self.0.flags)
+    }
+
+    /// The device as it was after a resume. One that was removed is none any more.
+    pub(super) fn info(&self) -> Info {
+        let flags = self.flags();
+        let uuid = text(&self.0.uuid);
+        Info {
+            name: Name::found(&text(&self.0.name)),
+            uuid: (!uuid.is_empty()).then_some(uuid),
+            device: DeviceNumber::from_dev(self.0.dev),
+            open_count: self.0.open_count.try_into().unwrap_or(0),
+            suspended: flags.contains(DmFlags::DM_SUSPEND),
+            read_only: flags.contains(DmFlags::DM_READONLY),
+            deferred_remove: flags.contains(DmFlags::DM_DEFERRED_REMOVE),
+            live: flags.contains(DmFlags::DM_ACTIVE_PRESENT),
+        }
+    }
+}
+
+fn text(field: &[libc::c_char]) -> String {
+    let bytes: Vec<u8> =
+        field.iter().map(|letter| letter.cast_unsigned()).take_while(|byte| *byte != 0).collect();
+    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 /// What the kernel is given: its own header, and behind it the new name, if there is one. Zeroes end it.
@@ -77,8 +109,8 @@ impl Ioctls {
         around(format_args!("dm message {id} {text}"), || self.dm.target_msg(id, None, text).map(drop))
     }
 
-    /// Resumes, removes or renames a device. Gives back the flags that the kernel set.
-    pub(super) fn notify(&self, what: Notifying<'_>, name: &Name, event_nr: u32) -> Result<DmFlags, Errno> {
+    /// Resumes, removes or renames a device. The kernel answers how it is then.
+    pub(super) fn notify(&self, what: Notifying<'_>, name: &Name, event_nr: u32) -> Result<Answer, Errno> {
         match what {
             // Without the flag that would make it a suspend, this command resumes.
             Notifying::Resume => around(format_args!("dm resume {name}"), || {
@@ -100,7 +132,7 @@ impl Ioctls {
         flags: DmFlags,
         event_nr: u32,
         new_name: Option<&Name>,
-    ) -> Result<DmFlags, Errno> {
+    ) -> Result<Answer, Errno> {
         #[allow(clippy::cast_possible_truncation, reason = "both are a few hundred bytes")]
         let (data_start, data_size) = (size_of::<dm_ioctl>() as u32, size_of::<Message>() as u32);
         // Interface 4.0 is what these commands need; the kernel takes any lower minor than its own.
@@ -124,6 +156,6 @@ impl Ioctls {
         // SAFETY: the message begins with a whole `dm_ioctl` whose data_size says how long all of it is, both names are
         // NUL-terminated (a Name is shorter than either zeroed field), and it lives until the call returns.
         Errno::result(unsafe { libc::ioctl(self.dm.file().as_raw_fd(), request, &raw mut message) })?;
-        Ok(DmFlags::from_bits_truncate(message.header.flags))
+        Ok(Answer(message.header))
     }
 }

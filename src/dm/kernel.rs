@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use devicemapper::{DevId, DmError, DmFlags, DmName, DmOptions, DmUuid, errors};
 use nix::errno::Errno;
 
-use super::ioctl::{Ioctls, Notifying};
+use super::ioctl::{Answer, Ioctls, Notifying};
 use super::udev::{self, Cookie, UdevSync};
 use super::{
     Access, Cookies, DeviceMapper, DeviceNumber, Error, Info, Name, NewDevice, Operation, PoolMessage,
@@ -59,20 +59,24 @@ impl Kernel {
         }))
     }
 
-    /// Resumes a device, which also makes a table that was loaded live.
-    fn resume_with(&self, name: &Name, visibility: Visibility, cookie: Option<Cookie>) -> Result<(), Error> {
+    /// Resumes a device, which also makes a table that was loaded live. Gives back how it is then; `None` if it is gone by
+    /// the time that udev has answered.
+    fn resume_with(
+        &self,
+        name: &Name,
+        visibility: Visibility,
+        cookie: Option<Cookie>,
+    ) -> Result<Option<Info>, Error> {
         let awaited = cookie.is_some();
-        self.notify(Notifying::Resume, name, visibility, cookie)?;
-        let Some(info) = self.find(name)? else { return Ok(()) };
-        match node::ensure(name, info.device) {
-            Ok(made) => {
-                if made && awaited {
-                    tracing::warn!(device = %name, "udev did not make the node; made it ourselves");
-                }
-                Ok(())
-            }
-            Err(error) => Err(self.node_error(name, "make", &error)),
+        let resumed = self.notify(Notifying::Resume, name, visibility, cookie)?;
+        // Where nothing was waited for, the kernel has just said it.
+        let now = if awaited { self.find(name)? } else { Some(resumed.info()) };
+        let Some(info) = now else { return Ok(None) };
+        let made = node::ensure(name, info.device).map_err(|error| self.node_error(name, "make", &error))?;
+        if made && awaited {
+            tracing::warn!(device = %name, "udev did not make the node; made it ourselves");
         }
+        Ok(Some(info))
     }
 
     /// A cookie where udev answers them, or none.
@@ -84,14 +88,14 @@ impl Kernel {
         Cookie::new().map(Some).map_err(refused)
     }
 
-    /// Makes an ioctl that raises a uevent and waits for udev to answer it. Gives back the flags the kernel set.
+    /// Makes an ioctl that raises a uevent and waits for udev to answer it.
     fn notify(
         &self,
         what: Notifying<'_>,
         name: &Name,
         visibility: Visibility,
         cookie: Option<Cookie>,
-    ) -> Result<DmFlags, Error> {
+    ) -> Result<Answer, Error> {
         let event_nr =
             cookie.as_ref().map_or(udev::rule_flags(visibility), |cookie| cookie.event_nr(visibility));
         let operation = match what {
@@ -99,24 +103,24 @@ impl Kernel {
             Notifying::Remove(_) => Operation::Remove,
             Notifying::Rename { .. } => Operation::Rename,
         };
-        let flags = self.dm.notify(what, name, event_nr).map_err(|errno| Error::Refused {
+        let answer = self.dm.notify(what, name, event_nr).map_err(|errno| Error::Refused {
             operation,
             device: name.to_string(),
             errno,
         })?;
         // No uevent: nobody will ever answer.
-        let Some(cookie) = cookie.filter(|_| flags.contains(DmFlags::DM_UEVENT_GENERATED)) else {
-            return Ok(flags);
+        let Some(cookie) = cookie.filter(|_| answer.flags().contains(DmFlags::DM_UEVENT_GENERATED)) else {
+            return Ok(answer);
         };
         let refused = |errno| Error::Cookie { operation, device: name.to_string(), errno };
         if !cookie.wait(self.udev_timeout).map_err(refused)? {
             tracing::warn!(device = %name, waited = ?self.udev_timeout, "udev did not answer; going on without it");
         }
-        Ok(flags)
+        Ok(answer)
     }
 
     /// Removes the device, waiting a moment for probes of udev's that hold it open.
-    fn try_remove(&self, name: &Name, flags: DmFlags) -> Result<DmFlags, Error> {
+    fn try_remove(&self, name: &Name, flags: DmFlags) -> Result<Answer, Error> {
         let deadline = Instant::now() + BUSY_PATIENCE;
         loop {
             let cookie = self.cookie(Operation::Remove, name)?;
@@ -262,10 +266,7 @@ impl DeviceMapper for Kernel {
             Rules::Unawaited => None,
         };
         self.dm.create(dm_name, dm_uuid).map_err(wrong)?;
-        let live = self
-            .load(name, table, access)
-            .and_then(|()| self.resume_with(name, visibility, cookie))
-            .and_then(|()| self.find(name));
+        let live = self.load(name, table, access).and_then(|()| self.resume_with(name, visibility, cookie));
         match live {
             Ok(Some(info)) => Ok(info),
             Ok(None) => Err(Error::Refused {
@@ -311,7 +312,7 @@ impl DeviceMapper for Kernel {
             tracing::warn!(device = %name, %error, "resuming without waiting for udev");
             None
         });
-        self.resume_with(name, visibility, cookie)
+        self.resume_with(name, visibility, cookie).map(drop)
     }
 
     fn keep(&self, info: &Info, visibility: Visibility) -> Result<(), Error> {
@@ -343,7 +344,7 @@ impl DeviceMapper for Kernel {
             Removal::Now => DmFlags::empty(),
             Removal::Deferred => DmFlags::DM_DEFERRED_REMOVE,
         };
-        if self.try_remove(name, flags)?.contains(DmFlags::DM_DEFERRED_REMOVE) {
+        if self.try_remove(name, flags)?.flags().contains(DmFlags::DM_DEFERRED_REMOVE) {
             return Ok(Removed::WhenClosed);
         }
         node::forget(name).map_err(|error| self.node_error(name, "remove", &error))?;

@@ -74,20 +74,33 @@ impl FromStr for DeviceNumber {
 /// if it had to be made.
 pub(super) fn ensure(name: &Name, device: DeviceNumber) -> io::Result<bool> {
     let path = name.path();
-    if matches!(DeviceNumber::of(&path), Ok(found) if found == device) {
+    let is_right = || matches!(DeviceNumber::of(&path), Ok(found) if found == device);
+    if is_right() {
         return Ok(false);
     }
-    forget(name)?;
+    match make(&path, device) {
+        // What an earlier device left, or udev's own, in this very moment.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            if is_right() {
+                return Ok(false);
+            }
+            forget(name)?;
+            make(&path, device)?;
+        }
+        made => made?,
+    }
+    Ok(true)
+}
+
+fn make(path: &Path, device: DeviceNumber) -> io::Result<()> {
     let kernel_node = device.kernel_node();
     if matches!(DeviceNumber::of(&kernel_node), Ok(found) if found == device) {
         let to = Path::new("..").join(kernel_node.strip_prefix("/dev").unwrap_or(&kernel_node));
-        files::link(&to, &path)?;
-    } else {
-        // No devtmpfs (a container, an old initramfs): a node of our own, as libdevmapper would make it.
-        let mode = nix::sys::stat::Mode::from_bits_truncate(0o600);
-        files::make_node(&path, mode, device.to_dev())?;
+        return files::link(&to, path);
     }
-    Ok(true)
+    // No devtmpfs (a container, an old initramfs): a node of our own, as libdevmapper would make it.
+    let mode = nix::sys::stat::Mode::from_bits_truncate(0o600);
+    Ok(files::make_node(path, mode, device.to_dev())?)
 }
 
 /// Removes what is left of /dev/mapper/NAME, if anything. `Ok` as well when there was nothing.

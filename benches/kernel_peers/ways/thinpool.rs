@@ -44,15 +44,31 @@ impl OwnPool {
 
     /// The same, with a tree of one file.
     pub fn with_small_image(bed: &Bed, name: &str) -> Outcome<Self> {
-        let (pool, tree) = (Self::new(bed, name)?, bed.directory("small")?);
-        std::fs::write(tree.join("file"), "of the image")?;
-        pool.run(&["image", "import", IMAGE, text(&tree)])?;
+        let pool = Self::new(bed, name)?;
+        pool.import_small(bed, IMAGE)?;
         Ok(pool)
+    }
+
+    /// Makes an image of one file.
+    pub fn import_small(&self, bed: &Bed, image: &str) -> Outcome {
+        let tree = bed.directory("small")?;
+        std::fs::write(tree.join("file"), "of the image")?;
+        self.run(&["image", "import", image, text(&tree)]).map(drop)
     }
 
     /// Runs the command.
     pub fn run(&self, arguments: &[&str]) -> Outcome<String> {
-        run("thinpool", [&["--pool", &self.name, "--root", text(&self.root)], arguments].concat())
+        run("thinpool", self.arguments(arguments))
+    }
+
+    /// What the command is called with.
+    pub fn arguments<'a>(&'a self, arguments: &[&'a str]) -> Vec<&'a str> {
+        [&["--pool", &self.name, "--root", text(&self.root)], arguments].concat()
+    }
+
+    /// Its device-mapper device.
+    pub fn device(&self) -> String {
+        format!("{}-pool", self.name)
     }
 
     /// How the library is told of it.
