@@ -60,9 +60,15 @@ impl Kernel {
     }
 
     /// Resumes a device, which also makes a table that was loaded live.
-    fn resume_with(&self, name: &Name, visibility: Visibility, cookie: Option<Cookie>) -> Result<(), Error> {
+    fn resume_with(
+        &self,
+        name: &Name,
+        visibility: Visibility,
+        cookie: Option<Cookie>,
+        flags: DmFlags,
+    ) -> Result<(), Error> {
         let awaited = cookie.is_some();
-        self.notify(Notifying::Resume, name, visibility, cookie)?;
+        self.notify(Notifying::Resume(flags), name, visibility, cookie)?;
         let Some(info) = self.find(name)? else { return Ok(()) };
         match node::ensure(name, info.device) {
             Ok(made) => {
@@ -73,6 +79,17 @@ impl Kernel {
             }
             Err(error) => Err(self.node_error(name, "make", &error)),
         }
+    }
+
+    /// Resumes a device. These flags say how it is suspended for a moment where it gets another table.
+    fn resume_by(&self, name: &Name, visibility: Visibility, flags: DmFlags) -> Result<(), Error> {
+        // A device must not stay suspended because semaphores ran out: without a cookie it is resumed as well,
+        // only the wait for udev is lost.
+        let cookie = self.cookie(Operation::Resume, name).unwrap_or_else(|error| {
+            tracing::warn!(device = %name, %error, "resuming without waiting for udev");
+            None
+        });
+        self.resume_with(name, visibility, cookie, flags)
     }
 
     /// A cookie where udev answers them, or none.
@@ -95,7 +112,7 @@ impl Kernel {
         let event_nr =
             cookie.as_ref().map_or(udev::rule_flags(visibility), |cookie| cookie.event_nr(visibility));
         let operation = match what {
-            Notifying::Resume => Operation::Resume,
+            Notifying::Resume(_) => Operation::Resume,
             Notifying::Remove(_) => Operation::Remove,
             Notifying::Rename { .. } => Operation::Rename,
         };
@@ -264,7 +281,7 @@ impl DeviceMapper for Kernel {
         self.dm.create(dm_name, dm_uuid).map_err(wrong)?;
         let live = self
             .load(name, table, access)
-            .and_then(|()| self.resume_with(name, visibility, cookie))
+            .and_then(|()| self.resume_with(name, visibility, cookie, DmFlags::empty()))
             .and_then(|()| self.find(name));
         match live {
             Ok(Some(info)) => Ok(info),
@@ -284,15 +301,21 @@ impl DeviceMapper for Kernel {
         let access = self.access(name)?;
         let old = self.table(name)?;
         self.load(name, table, access)?;
-        let Err(error) = self.resume(name, visibility) else { return Ok(()) };
+        // A file system on a thin device isn't frozen for that, nor waited for what it has written: what it writes to a pool
+        // that is full may never be done (XFS tries for ever), and a pool doesn't grow while a device in it is being suspended.
+        let flags = match table {
+            Table::Thin(_) => DmFlags::DM_SKIP_LOCKFS | DmFlags::DM_NOFLUSH,
+            Table::ThinPool(_) | Table::Linear(_) => DmFlags::empty(),
+        };
+        let Err(error) = self.resume_by(name, visibility, flags) else { return Ok(()) };
         // Two kinds of refusal: a table that reaches beyond a device below is dropped, and a second resume brings
         // the old one back. One that its target refuses to start (a pool smaller than its superblock says) is
         // live already and will never resume: only the old table, loaded once more, frees the device.
-        if self.resume(name, visibility).is_err() {
+        if self.resume_by(name, visibility, flags).is_err() {
             match old {
                 Some(old) => {
                     self.load(name, &old, access)?;
-                    self.resume(name, visibility)?;
+                    self.resume_by(name, visibility, flags)?;
                 }
                 None => self.clear(name),
             }
@@ -305,13 +328,7 @@ impl DeviceMapper for Kernel {
     }
 
     fn resume(&self, name: &Name, visibility: Visibility) -> Result<(), Error> {
-        // A device must not stay suspended because semaphores ran out: without a cookie it is resumed as well,
-        // only the wait for udev is lost.
-        let cookie = self.cookie(Operation::Resume, name).unwrap_or_else(|error| {
-            tracing::warn!(device = %name, %error, "resuming without waiting for udev");
-            None
-        });
-        self.resume_with(name, visibility, cookie)
+        self.resume_by(name, visibility, DmFlags::empty())
     }
 
     fn keep(&self, info: &Info, visibility: Visibility) -> Result<(), Error> {
