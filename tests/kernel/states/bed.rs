@@ -35,7 +35,7 @@ impl Bed {
     /// With this file system, in a small pool. XFS has no less than 300 MiB, and 64 MiB of the
     /// pool are its log's from the beginning.
     pub fn with(file_system: &str, metadata: &str) -> Self {
-        let (base, data) = if file_system == "xfs" { ("400M", "192M") } else { ("256M", "64M") };
+        let (base, data) = if file_system == "xfs" { ("400M", "192M") } else { ("256M", "96M") };
         let sizes = ["--base-size", base, "--loop-data-size", data, "--loop-metadata-size", metadata];
         Self::set_up(Bench::new(), &[&["--fs", file_system], &sizes[..]].concat())
     }
@@ -128,7 +128,7 @@ impl Bed {
     /// How such a writer ended; what it was acknowledged has to come through from now on.
     pub fn holds_to(&mut self, writer: Child) -> Said {
         let said: Said = writer.wait_with_output().expect("ends").into();
-        assert!(said.out.lines().count() > 3, "{said:?}");
+        assert!(said.out.lines().count() > 1, "{said:?}");
         self.sums += &said.out;
         said
     }
