@@ -24,6 +24,10 @@ faults: build ## kill every command at every step, and cut the power at every fl
 	PROPTEST_CASES=5000 cargo test --lib pool::tests::model
 	THINPOOL_FAULTS=all THINPOOL_VM_TIMEOUT=21600 cargo test --test kernel_faults -- --no-capture
 
+test-fio: build ## have fio fill a small pool that grows, in the machine of the benchmark
+	@scripts/packages vm
+	THINPOOL_VM_VARIANT=peers cargo test --test kernel a_fio_job -- --ignored --no-capture
+
 fuzz: ## run each fuzz target for MINUTES (5); needs a nightly compiler and cargo-fuzz
 	@cd fuzz && for target in $$(cargo +nightly fuzz list); do \
 	    cargo +nightly fuzz run "$$target" -- -max_total_time=$$((60 * $(or $(MINUTES),5))) -max_len=65536 || exit; \
@@ -71,4 +75,4 @@ release:
 	cargo build --release --locked --bin thinpool --example manpages
 	@! grep -q THINPOOL_KILL_AT target/release/thinpool || { echo 'fail points are in the release build' >&2; exit 1; }
 
-.PHONY: help demo test faults fuzz bench lint promtool install uninstall deb test-deb vm build release
+.PHONY: help demo test faults test-fio fuzz bench lint promtool install uninstall deb test-deb vm build release

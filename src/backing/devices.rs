@@ -23,6 +23,9 @@ pub struct Devices {
     /// group until it is taken. Whoever gave it wants the data to grow, also in a group that isn't the pool's own.
     #[serde(default)]
     pub spare: Option<Box<Disk>>,
+    /// Whether that day has come: the disk is in the group, or about to be.
+    #[serde(default)]
+    pub spare_taken: bool,
 }
 
 /// A block device that belongs to a pool.

@@ -7,7 +7,7 @@ use clap::{Args, Subcommand};
 use super::check::{tell, unconfirmed};
 use super::{CliError, Context, exit, output};
 use crate::pool::{Generation, Pool};
-use crate::report::{BackupJson, RestorePlanJson, backups_table, restore_text};
+use crate::report::{BackupJson, RestorePlanJson, backups_json, backups_table, restore_text};
 
 /// What to do with backups.
 #[derive(Debug, Subcommand)]
@@ -55,7 +55,7 @@ fn backup(context: &Context, format: output::Format) -> Result<u8, CliError> {
 fn list(context: &Context, format: output::Format) -> Result<u8, CliError> {
     let backups = context.location().metadata_backups()?;
     if format.json {
-        output::json(&backups.iter().map(BackupJson::from).collect::<Vec<_>>())?;
+        output::json(&backups_json(&backups))?;
     } else {
         output::print(&backups_table(&backups, SystemTime::now()))?;
     }

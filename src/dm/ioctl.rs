@@ -25,7 +25,7 @@ pub(super) struct Ioctls {
 /// One that raises a uevent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Notifying<'a> {
-    Resume,
+    Resume(DmFlags),
     Remove(DmFlags),
     Rename { to: &'a Name },
 }
@@ -113,8 +113,8 @@ impl Ioctls {
     pub(super) fn notify(&self, what: Notifying<'_>, name: &Name, event_nr: u32) -> Result<Answer, Errno> {
         match what {
             // Without the flag that would make it a suspend, this command resumes.
-            Notifying::Resume => around(format_args!("dm resume {name}"), || {
-                self.raw(DM_DEV_SUSPEND_CMD, name, DmFlags::empty(), event_nr, None)
+            Notifying::Resume(flags) => around(format_args!("dm resume {name}"), || {
+                self.raw(DM_DEV_SUSPEND_CMD, name, flags, event_nr, None)
             }),
             Notifying::Remove(flags) => around(format_args!("dm remove {name}"), || {
                 self.raw(DM_DEV_REMOVE_CMD, name, flags, event_nr, None)

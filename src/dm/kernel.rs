@@ -66,9 +66,10 @@ impl Kernel {
         name: &Name,
         visibility: Visibility,
         cookie: Option<Cookie>,
+        flags: DmFlags,
     ) -> Result<Option<Info>, Error> {
         let awaited = cookie.is_some();
-        let resumed = self.notify(Notifying::Resume, name, visibility, cookie)?;
+        let resumed = self.notify(Notifying::Resume(flags), name, visibility, cookie)?;
         // Where nothing was waited for, the kernel has just said it.
         let now = if awaited { self.find(name)? } else { Some(resumed.info()) };
         let Some(info) = now else { return Ok(None) };
@@ -77,6 +78,17 @@ impl Kernel {
             tracing::warn!(device = %name, "udev did not make the node; made it ourselves");
         }
         Ok(Some(info))
+    }
+
+    /// Resumes a device. These flags say how it is suspended for a moment where it gets another table.
+    fn resume_by(&self, name: &Name, visibility: Visibility, flags: DmFlags) -> Result<(), Error> {
+        // A device must not stay suspended because semaphores ran out: without a cookie it is resumed as well,
+        // only the wait for udev is lost.
+        let cookie = self.cookie(Operation::Resume, name).unwrap_or_else(|error| {
+            tracing::warn!(device = %name, %error, "resuming without waiting for udev");
+            None
+        });
+        self.resume_with(name, visibility, cookie, flags).map(drop)
     }
 
     /// A cookie where udev answers them, or none.
@@ -99,7 +111,7 @@ impl Kernel {
         let event_nr =
             cookie.as_ref().map_or(udev::rule_flags(visibility), |cookie| cookie.event_nr(visibility));
         let operation = match what {
-            Notifying::Resume => Operation::Resume,
+            Notifying::Resume(_) => Operation::Resume,
             Notifying::Remove(_) => Operation::Remove,
             Notifying::Rename { .. } => Operation::Rename,
         };
@@ -266,7 +278,9 @@ impl DeviceMapper for Kernel {
             Rules::Unawaited => None,
         };
         self.dm.create(dm_name, dm_uuid).map_err(wrong)?;
-        let live = self.load(name, table, access).and_then(|()| self.resume_with(name, visibility, cookie));
+        let live = self
+            .load(name, table, access)
+            .and_then(|()| self.resume_with(name, visibility, cookie, DmFlags::empty()));
         match live {
             Ok(Some(info)) => Ok(info),
             Ok(None) => Err(Error::Refused {
@@ -285,15 +299,21 @@ impl DeviceMapper for Kernel {
         let access = self.access(name)?;
         let old = self.table(name)?;
         self.load(name, table, access)?;
-        let Err(error) = self.resume(name, visibility) else { return Ok(()) };
+        // A file system on a thin device isn't frozen for that, nor waited for what it has written: what it writes to a pool
+        // that is full may never be done (XFS tries for ever), and a pool doesn't grow while a device in it is being suspended.
+        let flags = match table {
+            Table::Thin(_) => DmFlags::DM_SKIP_LOCKFS | DmFlags::DM_NOFLUSH,
+            Table::ThinPool(_) | Table::Linear(_) => DmFlags::empty(),
+        };
+        let Err(error) = self.resume_by(name, visibility, flags) else { return Ok(()) };
         // Two kinds of refusal: a table that reaches beyond a device below is dropped, and a second resume brings
         // the old one back. One that its target refuses to start (a pool smaller than its superblock says) is
         // live already and will never resume: only the old table, loaded once more, frees the device.
-        if self.resume(name, visibility).is_err() {
+        if self.resume_by(name, visibility, flags).is_err() {
             match old {
                 Some(old) => {
                     self.load(name, &old, access)?;
-                    self.resume(name, visibility)?;
+                    self.resume_by(name, visibility, flags)?;
                 }
                 None => self.clear(name),
             }
@@ -306,13 +326,7 @@ impl DeviceMapper for Kernel {
     }
 
     fn resume(&self, name: &Name, visibility: Visibility) -> Result<(), Error> {
-        // A device must not stay suspended because semaphores ran out: without a cookie it is resumed as well,
-        // only the wait for udev is lost.
-        let cookie = self.cookie(Operation::Resume, name).unwrap_or_else(|error| {
-            tracing::warn!(device = %name, %error, "resuming without waiting for udev");
-            None
-        });
-        self.resume_with(name, visibility, cookie).map(drop)
+        self.resume_by(name, visibility, DmFlags::empty())
     }
 
     fn keep(&self, info: &Info, visibility: Visibility) -> Result<(), Error> {

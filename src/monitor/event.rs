@@ -30,7 +30,7 @@ pub enum Event {
         /// Why.
         why: String,
     },
-    /// The kernel says that something is wrong with it.
+    /// Something is wrong with it: the kernel says so, or something runs out in its life.
     Trouble(Problem),
     /// That is over.
     Over(Problem),
@@ -52,7 +52,10 @@ impl Event {
     pub fn kind(&self) -> Kind {
         match self {
             Self::Grown { .. } => Kind::Extend,
-            Self::CouldNotGrow(_) | Self::NoRoom(_) | Self::Failed { .. } => Kind::Warn,
+            Self::CouldNotGrow(_)
+            | Self::NoRoom(_)
+            | Self::Failed { .. }
+            | Self::Trouble(Problem::IdsScarce { .. } | Problem::SnapshotsScarce { .. }) => Kind::Warn,
             Self::RoomAgain | Self::Over(_) => Kind::Recovered,
             Self::Trouble(Problem::OutOfDataSpace | Problem::OutOfMetadataSpace) => Kind::Full,
             Self::Trouble(Problem::NeedsCheck) => Kind::NeedsCheck,
@@ -106,6 +109,10 @@ impl fmt::Display for Told<'_> {
                 )
             }
             Event::Trouble(problem) => f.write_str(&problem.sentence(self.pool)),
+            Event::Over(Problem::IdsScarce { .. }) => f.write_str("it has enough ids for devices again"),
+            Event::Over(Problem::SnapshotsScarce { .. }) => {
+                f.write_str("fewer snapshots were made in it than it seemed: enough are left")
+            }
             Event::Over(problem) => write!(f, "it is no longer {}", problem.key().replace('_', " ")),
         }
     }

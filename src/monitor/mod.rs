@@ -29,8 +29,8 @@ use crate::config::WhenFull;
 use crate::dm::{self, Events, NoSpacePolicy, PoolStatus, PoolUsage};
 use crate::pool::extend::{By, Extension, Room};
 use crate::pool::status::Problem;
-use crate::pool::{Host, Location, Pool, PoolError, Pulse, Sample, Watch};
-use crate::units::{Bytes, DataBlocks, Growth};
+use crate::pool::{Host, Location, Pool, PoolError, Pulse, Sample, Scarcity, Watch};
+use crate::units::{Bytes, DataBlocks, Growth, TransactionId};
 
 /// After how long a growth is tried again that failed, or for which there was no room: nothing tells when there is.
 pub const RETRY: Duration = Duration::from_secs(10);
@@ -123,6 +123,10 @@ pub struct Monitor<'h> {
     /// Nothing is tried before.
     rest_until: Option<Instant>,
     troubles: Vec<Problem>,
+    /// What runs out in the pool's life.
+    scarce: Vec<Problem>,
+    /// Nothing more of that can be scarce before the pool's transaction id is this.
+    scarce_not_before: TransactionId,
     #[allow(dead_code, reason = "held, not read")]
     watch: Watch,
 }
@@ -181,6 +185,8 @@ impl<'h> Monitor<'h> {
             failed: None,
             rest_until: None,
             troubles: Vec::new(),
+            scarce: Vec::new(),
+            scarce_not_before: TransactionId(0),
             watch,
         })
     }
@@ -188,7 +194,10 @@ impl<'h> Monitor<'h> {
     /// Looks at the pool, and does what is to be done.
     pub fn look(&mut self, now: Instant) -> Look {
         let again = match self.pulse.feel(&*self.host.dm) {
-            Ok(None) => return Look::Gone,
+            Ok(None) => {
+                self.leave_nothing();
+                return Look::Gone;
+            }
             Ok(Some(status)) => {
                 self.usage = match &status {
                     PoolStatus::Working(usage) => Some(usage.clone()),
@@ -197,8 +206,11 @@ impl<'h> Monitor<'h> {
                 self.tell_troubles(&status);
                 self.write_down();
                 match status {
-                    PoolStatus::Working(usage) if self.is_ours => self.tend(&usage, now),
-                    _ => Ok(None),
+                    PoolStatus::Working(usage) => {
+                        let again = self.tend(&usage, now);
+                        again.and_then(|again| self.tell_scarcity(&usage).map(|()| again))
+                    }
+                    PoolStatus::Fail | PoolStatus::Error => Ok(None),
                 }
             }
             Err(error) => Err(error.into()),
@@ -222,6 +234,9 @@ impl<'h> Monitor<'h> {
 
     /// Lets the pool grow if that is due. Tells when to look again.
     fn tend(&mut self, usage: &PoolUsage, now: Instant) -> Result<Option<Duration>, PoolError> {
+        if !self.is_ours {
+            return Ok(None);
+        }
         let seen = Seen { usage, pace: self.pace(usage.data.used, now) };
         // What failed, or what was done about it, may have been an event in itself.
         let rest = self.rest_until.map(|until| until.saturating_duration_since(now));
@@ -330,11 +345,28 @@ impl<'h> Monitor<'h> {
     fn tell_troubles(&mut self, status: &PoolStatus) {
         let now = event::troubles(status);
         let before = std::mem::replace(&mut self.troubles, now.clone());
-        for problem in now.iter().filter(|problem| !before.contains(problem)) {
-            self.tell(&Event::Trouble(problem.clone()));
+        self.tell_news(&before, &now);
+    }
+
+    /// What runs out in the pool's life, where that is news. The catalog knows, which isn't opened before it can say so.
+    fn tell_scarcity(&mut self, usage: &PoolUsage) -> Result<(), PoolError> {
+        if usage.transaction_id < self.scarce_not_before {
+            return Ok(());
         }
-        for problem in before.into_iter().filter(|problem| !now.contains(problem)) {
-            self.tell(&Event::Over(problem));
+        let Scarcity { problems, not_before } = self.pool()?.scarcity()?;
+        self.scarce_not_before = TransactionId(usage.transaction_id.0.saturating_add(not_before.max(1)));
+        let before = std::mem::replace(&mut self.scarce, problems.clone());
+        self.tell_news(&before, &problems);
+        Ok(())
+    }
+
+    /// Problems that have come, and those that are over. One whose numbers are others by now is the same.
+    fn tell_news(&mut self, before: &[Problem], now: &[Problem]) {
+        let is_among = |problem: &Problem, all: &[Problem]| all.iter().any(|one| one.key() == problem.key());
+        let over = before.iter().filter(|problem| !is_among(problem, now)).cloned().map(Event::Over);
+        let begun = now.iter().filter(|problem| !is_among(problem, before)).cloned().map(Event::Trouble);
+        for event in begun.chain(over) {
+            self.tell(&event);
         }
     }
 
@@ -363,6 +395,13 @@ impl<'h> Monitor<'h> {
             tracing::warn!(pool = %self.location.name, %error, "there will be no forecast");
         }
         self.writes_down = written.is_ok();
+    }
+
+    /// Takes back what was written down in the very moment in which somebody destroyed the pool.
+    fn leave_nothing(&self) {
+        if let Err(error) = self.location.forget_samples_without_pool() {
+            tracing::warn!(pool = %self.location.name, %error, "what was written down for forecasts is left");
+        }
     }
 
     /// How many bytes a second data has taken since the last look. What came in less than a second counts as a second's.

@@ -320,9 +320,12 @@ pub enum PoolError {
     #[error(
         "the thin pool {pool} is not empty: {whose}. Two managers of one pool would destroy each other's devices; give an empty \
          one{}", if *.maybe_ours {
-            "; or, if it was a pool of this program and its catalog is lost, make that anew with `thinpool repair`"
+            format!(
+                "; or, if it was a pool of this program and its catalog is lost, make that anew with `thinpool repair \
+                 --rebuild-catalog --thinpooldev {pool}`"
+            )
         } else {
-            ""
+            String::new()
         }
     )]
     ExistingInUse {

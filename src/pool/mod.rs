@@ -29,6 +29,7 @@ mod reading;
 mod reap;
 mod repair;
 mod rescue;
+mod scarcity;
 mod setup;
 pub mod status;
 #[cfg(test)]
@@ -64,9 +65,10 @@ pub use paths::Paths;
 pub use reading::Reading;
 pub use repair::{Orphans, Rebuild, RebuildFrom, Rebuilt, Repaired};
 pub use rescue::{
-    BackedUp, BackedUpDevice, Generation, Kept, MadeOf, MetadataBackup, Outlook, RenewalPlan, Renewed,
-    RescueError, RestorePlan, Restored,
+    BackedUp, BackedUpDevice, Backups, Generation, Kept, MadeOf, MetadataBackup, Outlook, RenewalPlan,
+    Renewed, RescueError, RestorePlan, Restored, UnreadableBackup,
 };
+pub use scarcity::Scarcity;
 pub use setup::{SetUp, Setup, Wanted};
 pub use trend::{Sample, Trend};
 pub use usage::{Branch, DeviceShare, DeviceUsage, Usage};

@@ -5,14 +5,14 @@ use std::io::ErrorKind::NotFound;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, UNIX_EPOCH};
 
-use super::check::{ids, is_scarce};
+use super::lock::Lock;
 use super::status::{
     DeviceCounts, Discard, Fate, Figures, HostSupport, Known, KnownDevice, LiesOn, Live, LoopFile, LoopFiles,
-    Mode, Problem, State, Status, Waiting,
+    Mode, Problem, SpareDisk, State, Status, Waiting,
 };
 use super::{Host, Location, Pool, PoolError};
-use crate::backing::{Backing, FileSpace, MOST_METADATA, Part};
-use crate::catalog::{Clock, DeviceState, PoolRecord, PoolState};
+use crate::backing::{Backing, FileSpace, MOST_METADATA, Part, Volumes};
+use crate::catalog::{DeviceState, PoolRecord, PoolState};
 use crate::dm::{self, DeviceNumber, PoolStatus, PoolUsage, Superblock, SuperblockError, Table};
 use crate::units::{Bytes, DataBlocks, MetaBlocks, Sectors, TransactionId};
 
@@ -60,8 +60,8 @@ impl Pool<'_> {
             }
         };
         self.damaged_files(status);
-        match self.scarce() {
-            Ok(scarce) => status.problems.extend(scarce),
+        match self.scarcity() {
+            Ok(scarcity) => status.problems.extend(scarcity.problems),
             Err(error) => status.problems.push(Problem::StatusUnreadable { why: error.to_string() }),
         }
         match status.state {
@@ -149,18 +149,6 @@ impl Pool<'_> {
         Ok(waiting)
     }
 
-    /// What runs out in the pool's life. The snapshot clock is known of the last activation, and what it can have become
-    /// since: to read it of a live pool takes a message.
-    fn scarce(&self) -> Result<Vec<Problem>, PoolError> {
-        let used = self.catalog.device_count()?;
-        let made = self.catalog.clock()?.unwrap_or_default().at_most(self.catalog.transaction_id()?);
-        let problems = [
-            is_scarce(used, ids()).then_some(Problem::IdsScarce { used, limit: ids() }),
-            is_scarce(made, Clock::END).then_some(Problem::SnapshotsScarce { made, limit: Clock::END }),
-        ];
-        Ok(problems.into_iter().flatten().collect())
-    }
-
     fn live(&self) -> Result<Live, PoolError> {
         let table = match self.host.dm.table(&self.device)? {
             Some(Table::ThinPool(table)) => Some(table),
@@ -184,10 +172,10 @@ impl Pool<'_> {
         })
     }
 
-    /// A growth that is open, and what the pool lies on but doesn't take: whole blocks of it.
+    /// A growth that was left, and what the pool lies on but doesn't take: whole blocks of it.
     fn unused_room(&self, status: &mut Status) {
-        status.problems.extend(match self.catalog.growth() {
-            Ok(growth) => growth.map(|_| Problem::GrowthUnfinished),
+        status.problems.extend(match self.is_growth_left() {
+            Ok(left) => left.then_some(Problem::GrowthUnfinished),
             Err(error) => Some(Problem::StatusUnreadable { why: error.to_string() }),
         });
         let (Some(live), Some(figures)) = (&status.live, status.figures()) else { return };
@@ -216,6 +204,15 @@ impl Pool<'_> {
         status.problems.extend(found);
     }
 
+    /// Whether a growth is open that nobody is at: who makes a pool larger has its life lock from before to after.
+    fn is_growth_left(&self) -> Result<bool, PoolError> {
+        if self.catalog.growth()?.is_none() || Lock::is_held(&self.paths.life_lock()) {
+            return Ok(false);
+        }
+        // It may have come to its end between the two.
+        Ok(self.catalog.growth()?.is_some())
+    }
+
     /// Whether the pool is just one step ahead of the catalog, with the intent to be.
     fn is_half_written(&self, figures: &Figures) -> bool {
         let intent = self.catalog.intent().ok().flatten();
@@ -239,6 +236,11 @@ impl Pool<'_> {
                 data: device(Part::Data),
                 metadata: device(Part::Metadata),
                 volume_group: devices.volumes.as_ref().map(|volumes| volumes.vg.clone()),
+                metadata_spare: devices.volumes.as_ref().and_then(Volumes::known_spare),
+                data_spare: devices
+                    .spare
+                    .as_ref()
+                    .map(|disk| SpareDisk { name: disk.name.clone(), taken: devices.spare_taken }),
             },
         }
     }

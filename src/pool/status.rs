@@ -121,6 +121,10 @@ pub enum LiesOn {
         metadata: Option<KnownDevice>,
         /// The volume group with what LVM made for the pool, if it made anything.
         volume_group: Option<String>,
+        /// The volume, `group/volume`, in which new metadata is made when the old is damaged; none as long as there is none.
+        metadata_spare: Option<String>,
+        /// The disk for the day on which the volume group with the data is full, if one was given.
+        data_spare: Option<SpareDisk>,
     },
     /// A thin pool that somebody else made.
     ThinPool {
@@ -138,6 +142,15 @@ pub struct KnownDevice {
     pub identity: String,
     /// How large it was.
     pub size: Bytes,
+}
+
+/// A disk that was given for the day on which the volume group with the data is full.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct SpareDisk {
+    /// What it was called then.
+    pub name: PathBuf,
+    /// Whether the group has taken it.
+    pub taken: bool,
 }
 
 /// The two files under a pool on loop devices.

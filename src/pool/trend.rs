@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
 
+use super::destroy::{remove_if_empty, remove_if_there};
 use super::{Location, Pool, PoolError, io_error};
 use crate::dm::PoolUsage;
 use crate::files;
@@ -97,6 +98,18 @@ impl Location {
         write().map_err(io_error("write", &path))
     }
 
+    /// Takes the samples away if there is no pool any more: who destroys one takes what he finds, and another sample may have
+    /// been on its way.
+    pub fn forget_samples_without_pool(&self) -> Result<(), PoolError> {
+        let paths = self.paths();
+        let is_there = paths.catalog().exists() || paths.life_lock().exists();
+        if is_there || !paths.trend().iter().any(|path| path.exists()) {
+            return Ok(());
+        }
+        paths.trend().iter().try_for_each(|path| remove_if_there(path))?;
+        remove_if_empty(paths.directory())
+    }
+
     /// Those that were written down, the newest last. What can't be read is none: it was never durable.
     fn samples(&self) -> Result<Vec<Sample>, PoolError> {
         let [_, path] = self.paths().trend();
@@ -157,6 +170,20 @@ mod tests {
         // A monitor that only events wake leaves long gaps.
         let trend = sample(50_000, 3600).trend(&samples).expect("a trend");
         assert_eq!((trend.over.as_secs(), trend.data.is_zero()), (50_000 - 13_600, true));
+    }
+
+    #[test]
+    fn a_sample_that_came_when_the_pool_was_being_destroyed_does_not_outlive_it() {
+        let (_root, location) = location();
+        let directory = location.paths().directory().to_owned();
+        std::fs::write(location.paths().life_lock(), "").expect("written");
+        location.write_down(&sample(0, 0)).expect("written");
+        location.forget_samples_without_pool().expect("nothing to forget");
+        assert_eq!(location.samples().expect("read").len(), 1, "of a pool that is there");
+        std::fs::remove_file(location.paths().life_lock()).expect("removed");
+        location.forget_samples_without_pool().expect("forgotten");
+        assert!(!directory.exists());
+        location.forget_samples_without_pool().expect("nothing to forget");
     }
 
     #[test]

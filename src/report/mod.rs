@@ -25,7 +25,7 @@ pub use fields::fields;
 pub use json::{StatusJson, json};
 pub use list::{Field, Filter, FilterKind, Form, List, ListError, Show, Template, short};
 pub use prometheus::{TextfileError, prometheus, write_textfile};
-pub use rescue::{BackupJson, RestorePlanJson, backups_table, outlook_text, restore_text};
+pub use rescue::{BackupJson, RestorePlanJson, backups_json, backups_table, outlook_text, restore_text};
 pub use row::{Row, aligned, print_rows};
 pub use table::{Column, Table};
 pub use text::{lies_on, metadata_check, text, text_rows};

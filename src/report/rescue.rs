@@ -1,5 +1,6 @@
 //! Backups of the metadata as a table and as JSON, and what a restore would come to.
 
+use std::cmp::Reverse;
 use std::fmt::Write;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -7,7 +8,7 @@ use serde::Serialize;
 
 use super::row::printable;
 use super::{Column, Table, age};
-use crate::pool::{Generation, MetadataBackup, Outlook, RestorePlan};
+use crate::pool::{Backups, Generation, MetadataBackup, Outlook, RestorePlan, UnreadableBackup};
 use crate::units::{Bytes, DeviceId, DockerSize, TransactionId};
 
 /// A backup for programs; `docs/json.md` explains the keys.
@@ -15,11 +16,12 @@ use crate::units::{Bytes, DeviceId, DockerSize, TransactionId};
 pub struct BackupJson<'a> {
     generation: Generation,
     path: &'a std::path::Path,
-    bytes: Bytes,
-    taken_at: i64,
-    transaction_id: TransactionId,
-    devices: usize,
-    used_bytes: Bytes,
+    bytes: Option<Bytes>,
+    taken_at: Option<i64>,
+    transaction_id: Option<TransactionId>,
+    devices: Option<usize>,
+    used_bytes: Option<Bytes>,
+    unreadable: Option<String>,
 }
 
 impl<'a> From<&'a MetadataBackup> for BackupJson<'a> {
@@ -28,13 +30,38 @@ impl<'a> From<&'a MetadataBackup> for BackupJson<'a> {
         Self {
             generation: backup.generation,
             path: &backup.path,
-            bytes: backup.size,
-            taken_at: of.taken_at,
-            transaction_id: of.transaction_id,
-            devices: of.devices.len(),
-            used_bytes: of.used_blocks.bytes(of.block_size),
+            bytes: Some(backup.size),
+            taken_at: Some(of.taken_at),
+            transaction_id: Some(of.transaction_id),
+            devices: Some(of.devices.len()),
+            used_bytes: Some(of.used_blocks.bytes(of.block_size)),
+            unreadable: None,
         }
     }
+}
+
+impl<'a> From<&'a UnreadableBackup> for BackupJson<'a> {
+    fn from(backup: &'a UnreadableBackup) -> Self {
+        Self {
+            generation: backup.generation,
+            path: &backup.path,
+            bytes: None,
+            taken_at: None,
+            transaction_id: None,
+            devices: None,
+            used_bytes: None,
+            unreadable: Some(backup.why.to_string()),
+        }
+    }
+}
+
+/// All backups for programs, the newest first.
+#[must_use]
+pub fn backups_json(backups: &Backups) -> Vec<BackupJson<'_>> {
+    let readable = backups.readable.iter().map(BackupJson::from);
+    let mut all: Vec<_> = readable.chain(backups.unreadable.iter().map(BackupJson::from)).collect();
+    all.sort_by_key(|backup| Reverse(backup.generation));
+    all
 }
 
 /// What a restore would come to, for programs; `docs/json.md` explains the keys.
@@ -57,9 +84,9 @@ impl<'a> From<&'a RestorePlan> for RestorePlanJson<'a> {
     }
 }
 
-/// A row for each backup.
+/// A row for each backup, the newest first.
 #[must_use]
-pub fn backups_table(backups: &[MetadataBackup], now: SystemTime) -> String {
+pub fn backups_table(backups: &Backups, now: SystemTime) -> String {
     let mut table = Table::new([
         Column::right("GENERATION"),
         Column::left("TAKEN"),
@@ -69,19 +96,33 @@ pub fn backups_table(backups: &[MetadataBackup], now: SystemTime) -> String {
         Column::right("SIZE"),
         Column::left("FILE"),
     ]);
-    for backup in backups {
-        let of = &backup.of;
-        table.row([
-            backup.generation.to_string(),
-            age(moment(of.taken_at), now),
-            of.transaction_id.to_string(),
-            of.devices.len().to_string(),
-            DockerSize(of.used_blocks.bytes(of.block_size)).to_string(),
-            DockerSize(backup.size).to_string(),
-            backup.path.display().to_string(),
-        ]);
+    let readable = backups.readable.iter().map(|backup| (backup.generation, row(backup, now)));
+    let unreadable = backups.unreadable.iter().map(|backup| (backup.generation, unreadable_row(backup)));
+    let mut rows: Vec<_> = readable.chain(unreadable).collect();
+    rows.sort_by_key(|(generation, _)| Reverse(*generation));
+    for (_, row) in rows {
+        table.row(row);
     }
     table.to_string()
+}
+
+fn row(backup: &MetadataBackup, now: SystemTime) -> [String; 7] {
+    let of = &backup.of;
+    [
+        backup.generation.to_string(),
+        age(moment(of.taken_at), now),
+        of.transaction_id.to_string(),
+        of.devices.len().to_string(),
+        DockerSize(of.used_blocks.bytes(of.block_size)).to_string(),
+        DockerSize(backup.size).to_string(),
+        backup.path.display().to_string(),
+    ]
+}
+
+fn unreadable_row(backup: &UnreadableBackup) -> [String; 7] {
+    let unknown = || "-".to_owned();
+    let file = format!("{} (can't be read: {})", backup.path.display(), backup.why);
+    [backup.generation.to_string(), unknown(), unknown(), unknown(), unknown(), unknown(), file]
 }
 
 /// What a restore would come to, for who has to say yes to it.

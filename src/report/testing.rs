@@ -10,7 +10,7 @@ use crate::fs::FileSystem;
 use crate::pool::Trend;
 use crate::pool::status::{
     DeviceCounts, Discard, Fate, Figures, HostSupport, Known, KnownDevice, LiesOn, Live, LoopFile, LoopFiles,
-    Mode, Problem, State, Status, Unchecked, Waiting,
+    Mode, Problem, SpareDisk, State, Status, Unchecked, Waiting,
 };
 use crate::thin_tools::{Checked, Depth, Outcome};
 use crate::units::{BlockSize, Bytes, DataBlocks, MetaBlocks, Percent, Rate, TransactionId};
@@ -43,7 +43,13 @@ fn on_disks() -> LiesOn {
         let identity = format!("serial number virtio-{name}");
         Some(KnownDevice { name: PathBuf::from("/dev").join(name), identity, size: Bytes::gib(8) })
     };
-    LiesOn::BlockDevices { data: device("vdc"), metadata: device("vdd"), volume_group: None }
+    LiesOn::BlockDevices {
+        data: device("vdc"),
+        metadata: device("vdd"),
+        volume_group: Some("direct-lvm".to_owned()),
+        metadata_spare: Some("direct-lvm/metadata-spare".to_owned()),
+        data_spare: Some(SpareDisk { name: PathBuf::from("/dev/vde"), taken: true }),
+    }
 }
 
 /// A healthy pool on loop files, with the numbers of the listing of Docker 1.7.

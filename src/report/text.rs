@@ -8,7 +8,7 @@ use crate::catalog::MetadataCheck;
 use crate::dm::NoSpacePolicy;
 use crate::pool::Trend;
 use crate::pool::status::{
-    DeviceCounts, Fate, KnownDevice, LiesOn, LoopFile, Problem, State, Status, Waiting,
+    DeviceCounts, Fate, KnownDevice, LiesOn, LoopFile, Problem, SpareDisk, State, Status, Waiting,
 };
 use crate::thin_tools::{Depth, Outcome};
 use crate::units::{Bytes, Rate, span};
@@ -141,13 +141,21 @@ pub fn lies_on(what: &LiesOn) -> Option<String> {
     match what {
         LiesOn::LoopFiles => None,
         LiesOn::ThinPool { name } => Some(format!("the thin pool {name}, made by somebody else")),
-        LiesOn::BlockDevices { data, metadata, volume_group } => {
-            let group =
-                volume_group.as_ref().map_or_else(String::new, |group| format!(", volume group {group}"));
-            let (data, metadata) = (known_device(data.as_ref()), known_device(metadata.as_ref()));
-            Some(format!("data {data}, metadata {metadata}{group}"))
+        LiesOn::BlockDevices { data, metadata, volume_group, metadata_spare, data_spare } => {
+            let parts = [
+                Some(format!("data {}", known_device(data.as_ref()))),
+                Some(format!("metadata {}", known_device(metadata.as_ref()))),
+                volume_group.as_ref().map(|group| format!("volume group {group}")),
+                metadata_spare.as_ref().map(|volume| format!("spare for metadata {volume}")),
+                data_spare.as_ref().map(spare_disk),
+            ];
+            Some(parts.into_iter().flatten().collect::<Vec<_>>().join(", "))
         }
     }
+}
+
+fn spare_disk(disk: &SpareDisk) -> String {
+    format!("spare disk {}{}", disk.name.display(), if disk.taken { " (taken)" } else { "" })
 }
 
 fn known_device(device: Option<&KnownDevice>) -> String {
@@ -196,6 +204,14 @@ Note: The pool may still grow by 105GB, but the file system under /var/lib/thinp
 left: that is what counts.
 "
         );
+    }
+
+    #[test]
+    fn what_a_pool_has_in_reserve_is_shown_with_what_it_lies_on() {
+        let text = text(&super::super::testing::dockers_capture());
+        let row = "Lies On: data /dev/vdc, metadata /dev/vdd, volume group direct-lvm, \
+                   spare for metadata direct-lvm/metadata-spare, spare disk /dev/vde (taken)\n";
+        assert!(text.contains(row), "{text}");
     }
 
     #[test]

@@ -294,7 +294,8 @@ fn disk_with(pieces: &[(usize, &[u8])]) -> Disk {
 
 #[test]
 fn members_of_arrays_and_pools_encrypted_disks_and_swap_are_named_and_nothing_of_them_is_changed() {
-    // As LUKS, zfs (five of its uberblocks), md 1.2 (with its checksum, a sum of words) and mkswap leave them.
+    // As LUKS, zfs (five of its uberblocks), md 1.2 (with its checksum, a sum of words), bcache (a checksum of its first 200 bytes,
+    // its place in sectors, its version) and mkswap leave them.
     let luks = disk_with(&[(0, b"LUKS\xba\xbe\0\x01")]);
     let uberblock = 0x00ba_b10c_u64.to_le_bytes();
     let zfs = disk_with(&[0, 1, 2, 3, 4].map(|slot| ((132 + slot) << 10, &uberblock[..])));
@@ -305,11 +306,21 @@ fn members_of_arrays_and_pools_encrypted_disks_and_swap_are_named_and_nothing_of
         (md + 144, &[8]),
         (md + 216, &csum),
     ]);
+    let bcache = disk_with(&[
+        (4096, &0xf92d_b40c_1bab_4307_u64.to_le_bytes()),
+        (4096 + 8, &[8]),
+        (4096 + 16, &[1]),
+        (4096 + 24, b"\xc6\x85\x73\xf6\x4e\x1a\x45\xca\x82\x65\xf5\x7f\x48\xba\x6d\x81"),
+    ]);
     let swap = Disk::new();
     sh(&format!("mkswap -q {}; udevadm settle", swap.node.display()));
-    for (disk, kind) in
-        [(&luks, "crypto_LUKS"), (&zfs, "zfs_member"), (&array, "linux_raid_member"), (&swap, "swap")]
-    {
+    for (disk, kind) in [
+        (&luks, "crypto_LUKS"),
+        (&zfs, "zfs_member"),
+        (&array, "linux_raid_member"),
+        (&bcache, "bcache"),
+        (&swap, "swap"),
+    ] {
         let before = disk.content();
         let found = System.obstacles(&disk.look()).expect("obstacles");
         assert!(

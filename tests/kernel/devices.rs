@@ -332,6 +332,40 @@ fn an_empty_thin_pool_of_lvms_is_used_and_left_as_empty() {
 }
 
 #[test]
+fn a_thin_pool_that_was_ours_is_found_again_and_taken_again_and_never_taken_for_an_empty_one() {
+    let disk = Disk::with_data(64);
+    let (bench, vg) = (&disk.bench, &disk.vg);
+    sh(&format!("lvcreate -q --type thin-pool -L 1G -n pool {vg}"));
+    let device = format!("{}-pool", vg.replace('-', "--"));
+    let existing = ["--thinpooldev", &device];
+    bench.ok(setup(&existing));
+    bench.import_tree("image");
+    bench.ok(["container", "create", "image", "--name", "box"]);
+    // By its catalog: whoever asks for it again has it.
+    assert!(bench.ok(setup(&existing)).contains("nothing to do"));
+    let said = run(bench.command(setup(&existing)).args(["--pool", "another"]));
+    assert!(
+        said.code == 7 && said.err.contains(&format!("belongs to the pool '{}'", bench.name)),
+        "{said:?}"
+    );
+    // Given back by us, it is empty.
+    bench.ok(["destroy", "--yes"]);
+    bench.ok(setup(&existing));
+    bench.import_tree("second");
+    // Nothing in it says that it is ours once the catalog is lost.
+    std::fs::remove_dir_all(bench.state()).expect("removed");
+    let way_back = format!("thinpool repair --rebuild-catalog --thinpooldev {device}");
+    disk.refuses(7, &existing, &["transaction id", &way_back]);
+    let said = bench.run(["repair", "--yes", "--rebuild-catalog", "--thinpooldev", &device]);
+    assert!(matches!(said.code, 0 | 9), "{said:?}");
+    let listed = bench.ok(["container", "list", "--quiet"]);
+    assert!(listed.lines().any(|name| name.starts_with("recovered-")), "{said:?}: {listed}");
+    bench.ok(["destroy", "--yes"]);
+    let status = sh(&format!("dmsetup status {device}"));
+    assert!(status.contains("thin-pool 0 ") && status.contains(" 0/16384 "), "{status}");
+}
+
+#[test]
 fn a_thin_pool_that_somebody_has_devices_in_is_refused_with_whose_it_is() {
     let disk = Disk::with_data(512);
     let metadata = disk.make_volume("metadata", 16);

@@ -214,8 +214,16 @@ fn a_spare_disk_is_taken_when_the_group_is_full_and_given_back_with_the_pool() {
     // It is nobody else's meanwhile.
     let said = spare.bench.fails(7, setup(&["--device", text(&spare.node), "--volume-group", &spare.vg]));
     assert!(said.contains("LVM2_member"), "{said}");
+    let in_reserve = |taken: bool| {
+        let on = bench.status()["catalog"]["lies_on"].clone();
+        assert_eq!(on["metadata_spare"], format!("{}/metadata-spare", disk.vg), "{on}");
+        let expected = serde_json::json!({"name": text(&spare.node), "taken": taken});
+        assert_eq!(on["data_spare"], expected, "{on}");
+    };
+    in_reserve(false);
     bench.ok(["extend", "--data", "+1G"]);
     assert_eq!(totals(bench).0, data + 1024);
+    in_reserve(true);
     bench.fails(8, ["extend", "--data", "+3G"]);
     bench.ok(["destroy", "--yes"]);
     for node in [&disk.node, &spare.node] {

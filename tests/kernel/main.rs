@@ -12,6 +12,7 @@ mod block;
 mod check;
 mod container_verbs;
 mod containers;
+mod damage;
 mod devices;
 mod docs;
 mod doctor;

@@ -71,6 +71,39 @@ fn a_writer_at_full_speed_fills_many_times_the_first_size_without_an_error() {
     assert_pool_and_catalog_agree(&bench);
 }
 
+/// The machine of the benchmark has fio.
+#[test]
+#[ignore = "needs fio: `make test-fio` runs it"]
+fn a_fio_job_at_full_speed_ends_with_no_error_in_a_small_pool_that_has_room_to_grow() {
+    let (bench, at) = filled(Bench::new(), &["--loop-data-size", "64M", "--loop-metadata-size", "8M"]);
+    let monitor = Monitor::of(&bench);
+    let directory = format!("--directory={}", at.display());
+    let mut fio = std::process::Command::new("fio");
+    fio.args([
+        "--name=fill",
+        &directory,
+        "--rw=write",
+        "--bs=1M",
+        "--size=256M",
+        "--numjobs=2",
+        "--end_fsync=1",
+    ]);
+    fio.args(["--direct=1", "--ioengine=libaio", "--iodepth=16", "--verify=crc32c", "--output-format=json"]);
+    let said = crate::support::run(&mut fio);
+    assert_eq!(said.code, 0, "{said:?}: {}", monitor.said());
+    let jobs = &serde_json::from_str::<serde_json::Value>(&said.out).expect("JSON")["jobs"];
+    for job in jobs.as_array().expect("an array") {
+        let (error, written, read) = (&job["error"], &job["write"]["io_bytes"], &job["read"]["io_bytes"]);
+        assert_eq!((error, written, read), (&0.into(), &(256 * MIB).into(), &(256 * MIB).into()), "{job}");
+        println!("{} KiB/s written", job["write"]["bw"]);
+    }
+    assert!(jobs.as_array().map_or(0, Vec::len) == 2 && total(&bench) >= 512, "{} MiB", total(&bench));
+    println!("{}", monitor.said());
+    bench.ok(["container", "unmount", "box"]);
+    assert_eq!(monitor.asked_to_end(), Some(0));
+    assert_pool_and_catalog_agree(&bench);
+}
+
 #[test]
 fn a_monitor_is_alone_and_ends_with_its_pool() {
     let bench = Bench::with_pool();
@@ -133,6 +166,29 @@ fn hook(bench: &Bench) -> std::path::PathBuf {
 fn told(bench: &Bench) -> Vec<serde_json::Value> {
     let told = std::fs::read_to_string(bench.beside("told")).unwrap_or_default();
     told.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
+}
+
+#[test]
+fn that_snapshots_run_out_in_the_pools_life_is_told_once_and_so_is_that_it_was_a_mistake() {
+    let bench = Bench::with_pool();
+    // As after 15 million of them: the catalog knows how many there can have been at most.
+    let catalog = rusqlite::Connection::open(bench.state().join("catalog.db")).expect("the catalog");
+    let clock = "UPDATE pool SET clock = json_object('time', 15100000, 'transaction', transaction_id)";
+    assert_eq!(catalog.execute(clock, []).expect("written"), 1);
+    drop(catalog);
+    let hook = hook(&bench);
+    let monitor = Monitor::with(&bench, &["--hooks", text(&hook)]);
+    monitor.says("snapshots were made");
+    bench.import_tree("one");
+    // That reads how many there really were.
+    bench.ok(["check"]);
+    bench.import_tree("two");
+    monitor.says("fewer snapshots were made");
+    assert_eq!(monitor.asked_to_end(), Some(0));
+    let told = told(&bench);
+    let what = |notice: &serde_json::Value| (notice["event"].clone(), notice["reason"].clone());
+    let expected = ["warn", "recovered"].map(|event| (event.into(), "snapshots_scarce".into()));
+    assert_eq!(told.iter().map(what).collect::<Vec<_>>(), expected, "{told:?}");
 }
 
 #[test]

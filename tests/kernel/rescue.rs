@@ -7,6 +7,7 @@ use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
+use crate::damage::Random;
 use crate::devices::{Disk, setup, sh, text};
 use crate::docs::{documented, keys};
 use crate::support::{Bench, assert_pool_and_catalog_agree, ok};
@@ -14,7 +15,7 @@ use crate::tools::overwrite;
 
 impl Bench {
     /// A container with a file of its own that takes many blocks.
-    fn with_noise(&self, name: &str, seed: u32) {
+    pub fn with_noise(&self, name: &str, seed: u32) {
         self.ok(["container", "create", "image", "--name", name]);
         self.write_noise(name, seed);
     }
@@ -194,144 +195,5 @@ fn a_pool_on_devices_gets_its_metadata_back_in_place_or_on_the_spare() {
         bench.ok(["destroy", "--yes"]);
         assert!(!disk.known_to_lvm().contains("thinpool.pool="), "{how}: {}", disk.known_to_lvm());
         assert!(!bench.state().exists(), "{how}");
-    }
-}
-
-/// Numbers that are the same for the same seed.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, end: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % end
-    }
-}
-
-/// Overwrites some of the metadata's blocks that have anything in them; the first of all if it is said so.
-fn damage(metadata: &Path, seed: u64, superblock: bool) -> Vec<u64> {
-    let content = fs::read(metadata).expect("read");
-    let used: Vec<u64> = (1..)
-        .zip(content.chunks(4096).skip(1))
-        .filter(|(_, block)| block.iter().any(|byte| *byte != 0))
-        .map(|(at, _)| at)
-        .collect();
-    let mut random = Random(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1);
-    let mut hit: Vec<u64> =
-        (0..2).map(|_| used[usize::try_from(random.below(used.len() as u64)).expect("small")]).collect();
-    hit.extend(superblock.then_some(0));
-    for block in &hit {
-        let bytes: Vec<u8> = (0..4096).map(|_| random.below(256).to_le_bytes()[0]).collect();
-        overwrite(metadata, block * 4096, &bytes);
-    }
-    hit
-}
-
-/// The blocks of metadata below a device's own root: each has some of its mappings. Its tree must have more than one.
-fn leaves_of(metadata: &Path, device: u64) -> Vec<u64> {
-    let content = fs::read(metadata).expect("read");
-    let number = |at: u64| {
-        let at = usize::try_from(at).expect("small");
-        u64::from_le_bytes(content[at..at + 8].try_into().expect("eight bytes"))
-    };
-    // A node of a tree: its header (two words, its place, then counts of entries in use and of those it has room for), the
-    // keys, the values.
-    let entries = |block: u64| -> Vec<(u64, u64)> {
-        let (base, counts) = (block * 4096, number(block * 4096 + 16));
-        let (used, room) = (counts & 0xffff_ffff, counts >> 32);
-        (0..used).map(|at| (number(base + 32 + at * 8), number(base + 32 + (room + at) * 8))).collect()
-    };
-    // Where the superblock says that the devices' trees begin. They are few: one node has them all.
-    let devices = entries(number(320));
-    let root = devices.iter().find(|(id, _)| *id == device).expect("the device").1;
-    entries(root).into_iter().map(|(_, leaf)| leaf).collect()
-}
-
-#[test]
-fn a_device_that_comes_back_in_part_is_named_and_every_other_is_whole() {
-    const MIB: usize = 24;
-    let bench = Bench::with_image("image");
-    bench.with_noise("two", 2);
-    bench.ok(["container", "create", "image", "--name", "large"]);
-    let at = bench.ok(["container", "mount", "large"]);
-    let file = Path::new(at.trim_end()).join("noise");
-    let mut random = Random(7);
-    let noise: Vec<u8> = (0..MIB << 17).flat_map(|_| random.below(u64::MAX).to_le_bytes()).collect();
-    fs::write(file, noise).expect("written");
-    bench.ok(["container", "unmount", "large"]);
-    let id = bench.list("container").iter().find(|one| one["name"] == "large").expect("there")["device_id"]
-        .clone();
-    let before = bench.sums(&["two"]);
-    bench.ok(["deactivate"]);
-    fs::remove_dir_all(bench.state().join("backups")).expect("removed");
-    let leaves = leaves_of(&bench.metadata(), id.as_u64().expect("a number"));
-    assert!(leaves.len() > 1, "{leaves:?}");
-    overwrite(&bench.metadata(), leaves[leaves.len() / 2] * 4096, &[0xA5; 4096]);
-    let planned = bench.run(["repair"]);
-    let named = "In part: the container 'large'";
-    assert!(planned.code == 7 && planned.out.contains(named), "{planned:?}");
-    let said = bench.run(["repair", "--yes"]);
-    assert!(said.code == 9 && said.out.contains(named), "{said:?}");
-    bench.ok(["activate"]);
-    assert_eq!(bench.run(["check"]).code, 0);
-    assert_eq!(bench.sums(&["two"]), before, "{said:?}");
-}
-
-#[test]
-fn of_metadata_that_is_damaged_anywhere_nothing_is_lost_without_being_named() {
-    let names = ["one", "two", "three"];
-    let bench = Bench::with_image("image");
-    for (seed, name) in (1..).zip(names) {
-        bench.with_noise(name, seed);
-    }
-    let before = bench.sums(&names);
-    bench.ok(["deactivate"]);
-    let saved = bench.beside("saved");
-    sh(&format!("cp -a --sparse=always {} {}", text(&bench.state()), text(&saved)));
-    for seed in 1..=4 {
-        sh(&format!("rm -rf {0} && cp -a --sparse=always {1} {0}", text(&bench.state()), text(&saved)));
-        let (superblock, backups) = (seed % 3 == 0, seed % 2 == 0);
-        if !backups {
-            fs::remove_dir_all(bench.state().join("backups")).expect("removed");
-        }
-        let hit = damage(&bench.metadata(), seed, superblock);
-        let context = format!("seed {seed}, blocks {hit:?}, backups: {backups}");
-        let damaged = fs::read(bench.metadata()).expect("read");
-        let check = bench.run(["check"]);
-        let planned = bench.run(["repair"]);
-        assert_eq!(fs::read(bench.metadata()).expect("read"), damaged, "{context}: a dry run changed it");
-        let said = bench.run(["repair", "--yes"]);
-        println!("{context}: {check:?}\n{planned:?}\n{said:?}");
-        if said.out.contains("Failed") {
-            assert!(!backups, "{context}: {said:?}");
-            assert_eq!(fs::read(bench.metadata()).expect("read"), damaged, "{context}: {said:?}");
-            continue;
-        }
-        assert!(matches!(said.code, 0 | 9), "{context}: {said:?}");
-        bench.ok(["activate"]);
-        assert_eq!(bench.run(["check"]).code, 0, "{context}");
-        let listed = bench.ok(["container", "list", "--quiet"]);
-        for name in names {
-            let is_told = said.out.lines().any(|line| {
-                (line.starts_with("Lost") || line.starts_with("In part") || line.starts_with("Repaired"))
-                    && line.contains(&format!("'{name}'"))
-            });
-            if is_told {
-                continue;
-            }
-            assert!(listed.lines().any(|line| line == name), "{context}: {name} is gone: {said:?}");
-            let now = bench.sums(&[name]);
-            let of_it = |sums: &BTreeMap<String, String>| {
-                let prefix = format!("{name}:");
-                sums.iter()
-                    .filter(|(path, _)| path.starts_with(&prefix))
-                    .map(|(path, sum)| (path.clone(), sum.clone()))
-                    .collect::<Vec<_>>()
-            };
-            assert_eq!(of_it(&now), of_it(&before), "{context}: {name} has changed: {said:?}");
-        }
-        bench.ok(["deactivate"]);
-        ok(Command::new("thin_check").arg(bench.metadata()));
     }
 }

@@ -2,11 +2,8 @@
 
 use std::fs;
 
-use thinpool::dm::Mode;
-
 use super::Alone;
 use crate::states::bed::{Bed, is_in_the_journal};
-use crate::support::wait_until;
 use crate::watched::Monitor;
 
 /// The kernel's limit, for as long as this is held.
@@ -32,16 +29,20 @@ impl Drop for Limit {
 
 #[test]
 fn a_write_that_has_waited_too_long_fails_and_the_next_monitor_makes_writes_wait_again() {
-    let (_alone, bed) = (Alone::new(), Bed::on_loop_files("64M", "8M"));
-    drop(Monitor::of(&bed.bench));
-    let _limit = Limit::of(2);
-    let writer = bed.start_writing(64);
-    wait_until("the pool to be full", || bed.usage().mode == Mode::OutOfDataSpace);
-    let said = writer.wait_with_output().expect("ends");
-    assert!(String::from_utf8_lossy(&said.stderr).contains("No space left"), "{said:?}");
-    bed.is_told("out of data, waited too long");
-    let monitor = Monitor::of(&bed.bench);
-    is_in_the_journal(&monitor, "out of data, waited too long");
-    bed.has_come_through();
-    assert_eq!(bed.bench.status()["kernel"]["when_full"], "queue");
+    let _alone = Alone::new();
+    for file_system in ["ext4", "xfs"] {
+        let mut bed = Bed::with(file_system, "8M");
+        drop(Monitor::of(&bed.bench));
+        bed.fill_data_to(90);
+        let limit = Limit::of(2);
+        let writer = bed.start_syncing("waited", 60);
+        let said = bed.holds_to(writer);
+        assert_ne!(said.code, 0, "{said:?}");
+        bed.is_told("out of data, waited too long");
+        drop(limit);
+        let monitor = Monitor::of(&bed.bench);
+        is_in_the_journal(&monitor, "out of data, waited too long");
+        bed.has_come_through();
+        assert_eq!(bed.bench.status()["kernel"]["when_full"], "queue");
+    }
 }

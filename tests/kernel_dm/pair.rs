@@ -10,8 +10,8 @@ use std::process::Command;
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use thinpool::dm::{
-    DeviceMapper, DeviceNumber, Error, Info, IoError, Name, PoolStatus, Table, Thin, ThinPool, ThinStatus,
-    Twin, Visibility,
+    DeviceMapper, DeviceNumber, Error, Info, IoError, Name, PoolStatus, Removal, Table, Thin, ThinPool,
+    ThinStatus, Twin, Visibility,
 };
 use thinpool::units::{Bytes, MetaBlocks, Sectors};
 
@@ -135,11 +135,24 @@ impl<'a> Pair<'a> {
     pub fn close(&mut self, name: &Name) {
         if self.open.remove(name).is_some() {
             self.twin.close(name).expect("it was open");
-            let there = |dm: &dyn DeviceMapper| -> Vec<bool> {
-                self.names.iter().map(|name| dm.find(name).expect("found").is_some()).collect()
-            };
-            until("the removal of closed devices", || there(&self.twin) == there(&self.bed.dm));
+            self.wait_for_removals();
         }
+    }
+
+    /// Removes it. What nobody has open in the twin, somebody may still have in the kernel, and then it goes a moment later: udev
+    /// looks at devices, and a process that another test starts has a copy of every file that is open here until it becomes
+    /// the program that it is to be.
+    pub fn remove(&self, name: &Name, removal: Removal) -> Result<(), String> {
+        self.both(|dm| dm.remove(name, removal)).map(drop)?;
+        self.wait_for_removals();
+        Ok(())
+    }
+
+    fn wait_for_removals(&self) {
+        let there = |dm: &dyn DeviceMapper| -> Vec<bool> {
+            self.names.iter().map(|name| dm.find(name).expect("found").is_some()).collect()
+        };
+        until("the removal of closed devices", || there(&self.twin) == there(&self.bed.dm));
     }
 
     pub fn resize(&self, disk: &crate::bed::Loop, size: Bytes) {

@@ -214,7 +214,7 @@ fn take(pair: &mut Pair<'_>, step: &Step) -> Result<(), String> {
         }
         Step::Deactivate(device, removal) => {
             let name = bed.thin(now.active(device));
-            pair.both(|dm| dm.remove(&name, removal)).map(drop)
+            pair.remove(&name, removal)
         }
         Step::Rename { device, to } => {
             let to = to.among((0..THINS).filter(|device| !now.active.contains(device)));

@@ -18,6 +18,13 @@ impl Volumes {
         self.spare.clone().unwrap_or_else(usual)
     }
 
+    /// The spare, if there is one for sure: a pool in somebody else's group gets one when it is needed first.
+    #[must_use]
+    pub fn known_spare(&self) -> Option<String> {
+        let is_made = self.group.is_some() || self.spare.is_some();
+        is_made.then(|| format!("{}/{}", self.vg, self.spare_name()))
+    }
+
     /// The spare as a device, at least so large; where there is none, it is made.
     pub fn ready_spare(&self, lvm: &Lvm, pool: &uuid::Uuid, size: Bytes) -> Result<PathBuf, VolumesError> {
         let (id, tag) = (self.spare_id(lvm)?, tag_of(pool)?);

@@ -13,7 +13,13 @@ const SCARCE: u64 = 90;
 /// Whether so much of a limit is used up that it is to be told.
 #[must_use]
 pub(in crate::pool) fn is_scarce(used: u64, limit: u64) -> bool {
-    used >= limit / 100 * SCARCE
+    until_scarce(used, limit) == 0
+}
+
+/// How much more of a limit can be used up before that is to be told.
+#[must_use]
+pub(in crate::pool) fn until_scarce(used: u64, limit: u64) -> u64 {
+    (limit / 100 * SCARCE).saturating_sub(used)
 }
 
 /// How many ids there are.

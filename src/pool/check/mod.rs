@@ -20,7 +20,7 @@ mod view;
 pub(super) use devices::{disagreement, told};
 pub(super) use finding::Phase;
 pub use finding::{Finding, Remedy, Repair};
-pub(super) use limits::{ids, is_scarce};
+pub(super) use limits::{ids, is_scarce, until_scarce};
 use view::View;
 
 use super::lock::Lock;

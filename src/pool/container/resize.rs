@@ -3,6 +3,7 @@
 use std::str::FromStr;
 
 use crate::catalog::Device;
+use crate::dm::Mode;
 use crate::pool::grow::{Node, check_size};
 use crate::pool::{ContainerName, Grown, Pool, PoolError};
 use crate::units::{Bytes, SizeError};
@@ -53,8 +54,11 @@ impl Pool<'_> {
         if size == device.size && !device.growing {
             return Ok(Resized { size, grown: Grown::Whole });
         }
-        // A pool that takes no writes is found out before anything is promised.
-        self.usage()?;
+        // A pool that takes no writes is found out before anything is promised. A file system writes where it grows.
+        if self.usage()?.mode == Mode::OutOfDataSpace {
+            let what = "it has no free block for data, and a file system needs some to grow";
+            return Err(PoolError::Unusable { pool: self.name.to_string(), what });
+        }
         let node = match self.active_device(&device)? {
             Some(info) => {
                 self.is_mounted(&info)?;

@@ -47,15 +47,18 @@ impl Pool<'_> {
             return Ok(false);
         }
         tracing::info!(pool = %self.name, disk = %spare.name.display(), "the volume group is full: taking the spare disk");
-        // In a group of the pool's own it is one of the group's disks from now on, and goes with it.
         let mut backing = self.record.backing.clone();
+        if let Backing::Devices(devices) = &mut backing {
+            devices.spare_taken = true;
+        }
+        // In a group of the pool's own it is one of the group's disks from now on, and goes with it.
         if let Some(group) = group_of(&mut backing)
             && !group.disks.contains(&spare)
         {
             group.disks.push(spare.clone());
-            self.catalog.intend_growth(&PoolGrowth::default(), &backing)?;
-            self.record.backing = backing;
         }
+        self.catalog.intend_growth(&PoolGrowth::default(), &backing)?;
+        self.record.backing = backing;
         Volumes::add_made_disk(&lvm, &volume.id().vg, &spare)?;
         self.catalog.end_growth()?;
         Ok(true)

@@ -4,7 +4,8 @@
 
 use std::path::Path;
 
-use super::generation::{BackedUp, Generation, MetadataBackup};
+use super::backups::Backups;
+use super::generation::{BackedUp, MetadataBackup};
 use crate::backing::make_private_directory;
 use crate::files;
 use crate::pool::destroy::{remove_if_empty, remove_if_there};
@@ -17,11 +18,11 @@ const DRAFT: &str = ".draft";
 
 impl Location {
     /// The backups of the pool's metadata, the newest first. The pool itself isn't looked at: it may be damaged.
-    pub fn metadata_backups(&self) -> Result<Vec<MetadataBackup>, PoolError> {
+    pub fn metadata_backups(&self) -> Result<Backups, PoolError> {
         if !self.paths().directory().exists() {
             return Err(self.absent());
         }
-        MetadataBackup::all_in(&self.paths().backups())
+        Backups::in_directory(&self.paths().backups())
     }
 }
 
@@ -30,8 +31,8 @@ impl Pool<'_> {
     /// with this one, and at least this one.
     pub fn back_up_metadata(&self) -> Result<MetadataBackup, PoolError> {
         let reading = self.metadata_lock()?;
-        let newest = MetadataBackup::all_in(&self.paths.backups())?.into_iter().next();
-        let made = self.write_backup(&reading, newest.as_ref(), false)?;
+        let before = Backups::in_directory(&self.paths.backups())?;
+        let made = self.write_backup(&reading, &before, false)?;
         // It is taken whether anything changed or not.
         made.ok_or_else(|| PoolError::MetadataChanged(self.name.to_string()))
     }
@@ -43,8 +44,8 @@ impl Pool<'_> {
             return;
         }
         let made = self.metadata_lock().and_then(|reading| {
-            let newest = MetadataBackup::all_in(&self.paths.backups())?.into_iter().next();
-            self.write_backup(&reading, newest.as_ref(), true)
+            let before = Backups::in_directory(&self.paths.backups())?;
+            self.write_backup(&reading, &before, true)
         });
         match made {
             Ok(Some(made)) => {
@@ -60,7 +61,7 @@ impl Pool<'_> {
     fn write_backup(
         &self,
         reading: &Lock,
-        newest: Option<&MetadataBackup>,
+        before: &Backups,
         only_changed: bool,
     ) -> Result<Option<MetadataBackup>, PoolError> {
         let directory = self.paths.backups();
@@ -68,7 +69,7 @@ impl Pool<'_> {
         let draft = directory.join(DRAFT);
         let written = self.read_metadata_under(reading, |metadata| {
             let of = BackedUp::of(metadata, &self.record.uuid, now())?;
-            if only_changed && newest.is_some_and(|newest| newest.of.is_same_as(&of)) {
+            if only_changed && before.newest().is_some_and(|newest| newest.of.is_same_as(&of)) {
                 return Ok(None);
             }
             // The right to read the metadata is one process's alone, so nobody else writes here.
@@ -86,7 +87,7 @@ impl Pool<'_> {
                 return Err(error);
             }
         };
-        let generation = newest.map_or(Generation::default(), |newest| newest.generation).next();
+        let generation = before.next_generation();
         let path = directory.join(of.file_name(generation));
         files::rename_new(&draft, &path).map_err(|errno| io_error("name", &path)(errno.into()))?;
         files::sync_directory(&directory).map_err(io_error("sync", &directory))?;
@@ -96,7 +97,7 @@ impl Pool<'_> {
 
     fn drop_older(&self, directory: &Path) -> Result<(), PoolError> {
         let keep = usize::try_from(self.backups.max(1)).unwrap_or(usize::MAX);
-        for old in MetadataBackup::all_in(directory)?.iter().skip(keep) {
+        for old in Backups::in_directory(directory)?.readable.iter().skip(keep) {
             remove_if_there(&old.path)?;
         }
         Ok(())

@@ -75,6 +75,13 @@ pub enum RescueError {
         "the thin pool {0} is somebody else's, and its metadata as well: whoever made it can restore or repair it"
     )]
     SomebodyElses(String),
+    /// New metadata was made for another kind of backing than the pool has. No command of ours leaves that.
+    #[error(
+        "the catalog of the pool '{0}' says that new metadata is to be put in place which was made for another backing than the \
+         pool has by now: it seems to be of two moments. Nothing was changed; put a backup of the catalog back, or let `thinpool repair \
+         --rebuild-catalog` make it anew"
+    )]
+    OtherBacking(String),
     /// What makes metadata failed.
     #[error("new metadata could not be made: {0}. The old is as it was")]
     Tool(#[from] ToolError),

@@ -151,7 +151,7 @@ const PREFIX: &str = "metadata-";
 const SUFFIX: &str = ".xml.zst";
 
 /// The generation that a file of this name is.
-pub(in crate::pool) fn of_name(name: &str) -> Option<Generation> {
+pub(super) fn of_name(name: &str) -> Option<Generation> {
     let rest = name.strip_prefix(PREFIX)?.strip_suffix(SUFFIX)?;
     rest.split_once("-transaction-")?.0.parse().ok()
 }
@@ -163,25 +163,6 @@ impl MetadataBackup {
         Ok(Self { generation, path: path.to_owned(), size, of })
     }
 
-    /// All in a directory, the newest first. One that can't be read is none.
-    pub(super) fn all_in(directory: &Path) -> Result<Vec<Self>, PoolError> {
-        let entries = match directory.read_dir() {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            entries => entries.map_err(io_error("list", directory))?,
-        };
-        let mut all = Vec::new();
-        for entry in entries {
-            let entry = entry.map_err(io_error("list", directory))?;
-            let Some(generation) = entry.file_name().to_str().and_then(of_name) else { continue };
-            match Self::open(&entry.path(), generation) {
-                Ok(backup) => all.push(backup),
-                Err(error) => tracing::warn!(%error, "no backup that could be used"),
-            }
-        }
-        all.sort_by_key(|backup| std::cmp::Reverse(backup.generation));
-        Ok(all)
-    }
-
     /// The XML in it, as it comes out.
     pub(in crate::pool) fn xml(&self) -> Result<impl Read + use<>, RescueError> {
         let failed = |source| RescueError::BackupUnreadable { path: self.path.clone(), source };
@@ -190,7 +171,8 @@ impl MetadataBackup {
     }
 }
 
-fn describe(path: &Path) -> io::Result<(BackedUp, Bytes)> {
+/// What a file is a backup of, and how large it is.
+pub(super) fn describe(path: &Path) -> io::Result<(BackedUp, Bytes)> {
     let file = File::open(path)?;
     let size = Bytes(file.metadata()?.len());
     let mut reader = BufReader::new(file);

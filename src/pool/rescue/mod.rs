@@ -5,6 +5,7 @@
 //! that catalog and pool are brought together as they are whenever one of the two is of another moment.
 
 mod backup;
+mod backups;
 mod error;
 mod generation;
 mod plan;
@@ -14,6 +15,7 @@ mod restore;
 mod save;
 
 pub(super) use backup::remove_all as remove_backups;
+pub use backups::{Backups, UnreadableBackup};
 pub use error::RescueError;
 pub use generation::{BackedUp, BackedUpDevice, Generation, MetadataBackup};
 pub use plan::Outlook;

@@ -167,7 +167,7 @@ impl Pool<'_> {
             (NewMetadata::Volume(device), Backing::Devices(devices)) => self.exchange(&device, devices),
             (NewMetadata::File(path), Backing::Loop(loopback)) => self.rename_in_place(path, &loopback),
             (NewMetadata::Content(path) | NewMetadata::File(path), _) => self.overwrite(path),
-            (NewMetadata::Volume(_), _) => Err(PoolError::HalfSetUp(self.name.to_string())),
+            (NewMetadata::Volume(_), _) => Err(RescueError::OtherBacking(self.name.to_string()).into()),
         }
     }
 
@@ -243,7 +243,7 @@ impl Pool<'_> {
                 self.end_replacement(backing)?;
                 remove_if_there(new)
             }
-            _ => Err(PoolError::HalfSetUp(self.name.to_string())),
+            _ => Err(RescueError::OtherBacking(self.name.to_string()).into()),
         }
     }
 

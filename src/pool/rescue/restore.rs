@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 
+use super::backups::Backups;
 use super::plan::Outlook;
 use super::replace::Kept;
 use super::{Generation, MetadataBackup, RescueError};
@@ -69,14 +70,7 @@ impl Location {
 impl Pool<'_> {
     /// The backup of this generation, or the newest, if it can be one of this pool.
     pub(super) fn choose_backup(&self, generation: Option<Generation>) -> Result<MetadataBackup, PoolError> {
-        let mut all = MetadataBackup::all_in(&self.paths.backups())?.into_iter();
-        let pool = || self.name.to_string();
-        let backup = match generation {
-            None => all.next().ok_or_else(|| RescueError::NoBackup(pool()))?,
-            Some(asked) => all
-                .find(|backup| backup.generation == asked)
-                .ok_or_else(|| RescueError::NoSuchBackup { pool: pool(), asked })?,
-        };
+        let backup = Backups::in_directory(&self.paths.backups())?.choose(generation, &self.name)?;
         let (path, expected) = (backup.path.clone(), self.record.uuid.to_string());
         if backup.of.pool != expected {
             let found = backup.of.pool.clone();

@@ -397,8 +397,8 @@ impl Problem {
                 run("extend")
             ),
             Self::GrowthUnfinished => format!(
-                "The pool is being made larger, or a process that did so was interrupted. `{}` finishes it, as does the next \
-                 activation.",
+                "A process that was making the pool larger was interrupted. `{}` finishes it, as does the next activation, and \
+                 whoever watches over the pool.",
                 run("extend")
             ),
             Self::ThinPoolMissing { name } => format!(

@@ -427,6 +427,19 @@ fn snapshots_are_refused_before_the_kernel_mixes_up_blocks_and_that_is_told_long
 }
 
 #[test]
+fn nothing_is_scarce_before_the_pool_has_changed_as_often_as_is_said() {
+    let machine = Machine::with_image();
+    let (mut pool, mark) = (machine.pool(), Clock::END / 100 * 90);
+    let transaction = pool.catalog.transaction_id().expect("read");
+    for left in [3, 1, 0] {
+        let time = u32::try_from(mark - left).expect("fits");
+        pool.catalog.set_clock(Clock { time, transaction }).expect("written");
+        let scarcity = pool.scarcity().expect("read");
+        assert_eq!((scarcity.not_before, scarcity.problems.len()), (left, usize::from(left == 0)));
+    }
+}
+
+#[test]
 fn the_clock_of_another_moment_is_never_more_than_what_it_can_be() {
     let clock = Clock { time: 10, transaction: TransactionId(100) };
     assert_eq!(clock.at_most(TransactionId(107)), 17);

@@ -167,6 +167,25 @@ fn a_growth_that_was_only_intended_is_made_by_the_next_activation() {
 }
 
 #[test]
+fn a_growth_is_called_unfinished_only_when_nobody_is_at_it() {
+    let machine = Machine::with_image();
+    let mut pool = machine.pool();
+    let growth = PoolGrowth { data: Some(Bytes::mib(96)), metadata: None };
+    let backing = pool.record.backing.clone();
+    pool.catalog.intend_growth(&growth, &backing).expect("written");
+    let is_told = || {
+        let problems = machine.location.status(&machine.host).problems;
+        problems.iter().any(|problem| problem.key() == "growth_unfinished")
+    };
+    let life = pool.life().expect("nobody else has it");
+    assert!(!is_told(), "somebody is at it");
+    drop(life);
+    assert!(is_told());
+    assert!(pool.finish_extension().expect("finished"));
+    assert!(!is_told());
+}
+
+#[test]
 fn a_growth_that_can_not_be_finished_keeps_no_pool_from_being_activated() {
     let machine = Machine::on_disks();
     machine.set_up().expect("set up");

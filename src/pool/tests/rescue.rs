@@ -9,7 +9,7 @@ use crate::thin_metadata::testing::volumes_of_xml;
 
 fn generations(machine: &Machine) -> Vec<u64> {
     let backups = machine.location.metadata_backups().expect("listed");
-    backups.iter().map(|backup| backup.generation.0).collect()
+    backups.readable.iter().map(|backup| backup.generation.0).collect()
 }
 
 fn rest_and_wake(machine: &Machine) {
@@ -36,7 +36,7 @@ fn each_pool_that_is_put_to_rest_leaves_a_backup_unless_it_has_one_already() {
         rest_and_wake(&machine);
     }
     assert_eq!(generations(&machine), [4, 3, 2], "three are kept");
-    let newest = &machine.location.metadata_backups().expect("listed")[0];
+    let newest = &machine.location.metadata_backups().expect("listed").readable[0];
     assert_eq!(volumes_of_xml(&content(newest)), machine.twin.volumes(machine.metadata()));
     assert_eq!(newest.of.devices.len(), 6);
 }
@@ -90,11 +90,38 @@ fn what_a_killed_backup_left_is_no_backup_and_the_next_one_is_made() {
     let backups = machine.location.paths().backups();
     std::fs::create_dir(&backups).expect("made");
     std::fs::write(backups.join(".draft"), "half a backup").expect("written");
-    std::fs::write(backups.join("metadata-7-transaction-1-20200101T000000Z.xml.zst"), "none")
-        .expect("written");
     assert_eq!(generations(&machine), [0_u64; 0]);
     machine.pool().back_up_metadata().expect("made");
     assert_eq!(generations(&machine), [1]);
+    machine.location.destroy(&machine.host, false).expect("destroyed");
+    assert!(!machine.location.paths().directory().exists());
+}
+
+#[test]
+fn a_backup_that_can_not_be_read_is_listed_with_the_reason_and_its_number_is_not_used_again() {
+    let machine = Machine::with_image();
+    let backups = machine.location.paths().backups();
+    machine.pool().back_up_metadata().expect("made");
+    let broken = backups.join("metadata-7-transaction-1-20200101T000000Z.xml.zst");
+    std::fs::write(&broken, "no backup").expect("written");
+    let listed = machine.location.metadata_backups().expect("listed");
+    let table = crate::report::backups_table(&listed, std::time::SystemTime::now());
+    let rows: Vec<&str> = table.lines().skip(1).map(str::trim_start).collect();
+    assert!(rows[0].starts_with("7 ") && rows[0].contains("can't be read"), "{table}");
+    assert!(rows.len() == 2 && rows[1].starts_with("1 "), "{table}");
+    let json = serde_json::to_value(crate::report::backups_json(&listed)).expect("JSON");
+    assert!(json[0]["unreadable"].is_string() && json[0]["bytes"].is_null(), "{json}");
+    assert!(json[1]["unreadable"].is_null() && json[1]["bytes"].is_u64(), "{json}");
+    machine.pool().deactivate().expect("deactivated");
+    let error = machine.location.plan_restore(&machine.host, Some(Generation(7))).expect_err("unreadable");
+    assert!(matches!(error, PoolError::Rescue(RescueError::BackupUnreadable { .. })), "{error}");
+    let plan = machine.location.plan_restore(&machine.host, None).expect("planned");
+    assert_eq!(plan.backup.generation, Generation(1));
+    machine.write_superblock();
+    machine.pool().activate(Checking::AsNeeded).expect("activated");
+    machine.pool().back_up_metadata().expect("made");
+    assert_eq!(generations(&machine), [8, 1]);
+    assert!(broken.exists());
     machine.location.destroy(&machine.host, false).expect("destroyed");
     assert!(!machine.location.paths().directory().exists());
 }

@@ -32,6 +32,14 @@ impl Bed {
         Self::made(Bench::new(), &["--loop-data-size", data, "--loop-metadata-size", metadata])
     }
 
+    /// With this file system, in a small pool. XFS has no less than 300 MiB, and 64 MiB of the
+    /// pool are its log's from the beginning.
+    pub fn with(file_system: &str, metadata: &str) -> Self {
+        let (base, data) = if file_system == "xfs" { ("400M", "192M") } else { ("256M", "96M") };
+        let sizes = ["--base-size", base, "--loop-data-size", data, "--loop-metadata-size", metadata];
+        Self::set_up(Bench::new(), &[&["--fs", file_system], &sizes[..]].concat())
+    }
+
     /// On devices that can be made to fail.
     pub fn on_fragile_devices() -> Self {
         let bench = Bench::new();
@@ -44,7 +52,11 @@ impl Bed {
 
     /// On what a setup with these flags takes.
     pub fn made(bench: Bench, flags: &[&str]) -> Self {
-        bench.ok([&["setup", "--no-enable", "--fs", "ext4", "--base-size", "256M"], flags].concat());
+        Self::set_up(bench, &[&["--fs", "ext4", "--base-size", "256M"], flags].concat())
+    }
+
+    fn set_up(bench: Bench, flags: &[&str]) -> Self {
+        bench.ok([&["setup", "--no-enable"], flags].concat());
         let at = bench.with_container();
         let kernel = Kernel::open(Duration::from_secs(10)).expect("device-mapper");
         let pool = Name::new(bench.pool()).expect("a name");
@@ -98,6 +110,27 @@ impl Bed {
         let mut dd = Command::new("dd");
         dd.args(["if=/dev/zero", &to, "bs=1M", &format!("count={mib}"), "oflag=direct", "status=none"]);
         dd.stderr(Stdio::piped()).spawn().expect("dd starts")
+    }
+
+    /// Writes files of 1 MiB one after the other, until one can't be, or there are so many. Each is synced, and then named with
+    /// its sum: from there on it is acknowledged.
+    pub fn start_syncing(&self, series: &str, files: u32) -> Child {
+        let each = format!("{}/{series}", self.at.display());
+        let line = format!(
+            "for n in $(seq {files}); do dd if=/dev/urandom of={each}$n bs=1M count=1 conv=fsync status=none; \
+             sha256sum {each}$n; done"
+        );
+        let mut sh = Command::new("sh");
+        sh.args(["-ec", &line]).stdout(Stdio::piped()).stderr(Stdio::piped());
+        sh.spawn().expect("sh starts")
+    }
+
+    /// How such a writer ended; what it was acknowledged has to come through from now on.
+    pub fn holds_to(&mut self, writer: Child) -> Said {
+        let said: Said = writer.wait_with_output().expect("ends").into();
+        assert!(said.out.lines().count() > 1, "{said:?}");
+        self.sums += &said.out;
+        said
     }
 
     /// The kernel's numbers, asked without a process.

@@ -41,3 +41,62 @@ fn a_write_that_waits_in_a_pool_out_of_data_goes_on_when_the_next_monitor_has_co
     run(std::process::Command::new("rm").arg(bed.at.join("ballast")));
     bed.has_come_through();
 }
+
+/// Twice: the pool grows under the container, and while the container is away.
+fn what_was_synced_while_a_pool_ran_full_is_there(file_system: &str) {
+    let mut bed = Bed::with(file_system, "8M");
+    bed.fill_data_to(90);
+    for (series, unmount, growth) in [("mounted", false, "+64M"), ("unmounted", true, "+128M")] {
+        let writer = bed.start_syncing(series, 90);
+        let said = bed.holds_to(writer);
+        assert_ne!(said.code, 0, "{said:?}");
+        bed.is_told("out of data, writes fail");
+        // Its file system would be frozen for that, and XFS waits for what it can't write; the pool would never grow again.
+        let said = bed.bench.promptly(["container", "resize", "box", "+64M"]);
+        assert!(said.code != 0 && said.err.contains("no free block for data"), "{said:?}");
+        if unmount {
+            let said = bed.bench.promptly(["container", "unmount", "box"]);
+            assert_eq!(said.code, 0, "{said:?}");
+        }
+        bed.bench.ok(["extend", "--data", growth]);
+        if unmount {
+            bed.bench.ok(["container", "mount", "box"]);
+        }
+        bed.has_come_through();
+    }
+    bed.bench.ok(["container", "unmount", "box"]);
+    bed.bench.ok(["check"]);
+}
+
+#[test]
+fn what_was_synced_to_ext4_while_its_pool_ran_full_is_there_when_the_pool_has_grown() {
+    what_was_synced_while_a_pool_ran_full_is_there("ext4");
+}
+
+#[test]
+fn what_was_synced_to_xfs_while_its_pool_ran_full_is_there_when_the_pool_has_grown() {
+    what_was_synced_while_a_pool_ran_full_is_there("xfs");
+}
+
+fn what_is_synced_while_writes_wait_is_there(file_system: &str) {
+    let mut bed = Bed::with(file_system, "8M");
+    drop(Monitor::of(&bed.bench));
+    bed.fill_data_to(90);
+    let writer = bed.start_syncing("waited", 60);
+    wait_until("the pool to be full", || bed.usage().mode == Mode::OutOfDataSpace);
+    bed.is_told("out of data, writes wait");
+    let monitor = Monitor::of(&bed.bench);
+    let said = bed.holds_to(writer);
+    assert_eq!(said.code, 0, "{said:?}: {}", monitor.said());
+    bed.has_come_through();
+}
+
+#[test]
+fn what_is_synced_to_ext4_while_writes_wait_for_a_monitor_is_there() {
+    what_is_synced_while_writes_wait_is_there("ext4");
+}
+
+#[test]
+fn what_is_synced_to_xfs_while_writes_wait_for_a_monitor_is_there() {
+    what_is_synced_while_writes_wait_is_there("xfs");
+}

@@ -29,9 +29,7 @@ fn a_pool_whose_metadata_could_not_be_written_is_writable_again_after_a_repair()
     bed.bench.ok(["container", "create", "small", "--name", "second"]);
 }
 
-#[test]
-fn a_pool_that_is_read_only_takes_nothing_new_and_keeps_what_it_has() {
-    let bed = Bed::on_loop_files("128M", "8M");
+fn read_only_and_writable_again(bed: &Bed) {
     let table = ok(std::process::Command::new("dmsetup").args(["table", bed.pool.as_str()]));
     reload(bed.pool.as_str(), &table.trim().replace("1 error_if_no_space", "2 error_if_no_space read_only"));
     bed.is_told("read-only");
@@ -42,6 +40,16 @@ fn a_pool_that_is_read_only_takes_nothing_new_and_keeps_what_it_has() {
     assert_eq!(bed.stopped_and_repaired().code, 0);
     bed.has_come_through();
     bed.bench.ok(["container", "create", "small"]);
+}
+
+#[test]
+fn a_pool_that_is_read_only_takes_nothing_new_and_keeps_what_it_has() {
+    read_only_and_writable_again(&Bed::on_loop_files("128M", "8M"));
+}
+
+#[test]
+fn xfs_in_a_pool_that_was_read_only_has_every_file_that_it_had() {
+    read_only_and_writable_again(&Bed::with("xfs", "8M"));
 }
 
 #[test]

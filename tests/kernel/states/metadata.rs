@@ -3,9 +3,7 @@
 use super::bed::{Bed, is_in_the_journal, is_low};
 use crate::watched::Monitor;
 
-#[test]
-fn a_pool_that_runs_out_of_metadata_is_told_of_and_rescued_by_more_of_it() {
-    let bed = Bed::on_loop_files("128M", "2M");
+fn out_of_metadata_and_rescued(bed: &Bed) {
     let made = bed.make_devices(0, is_low);
     bed.is_told("nearly out of metadata");
     let made = bed.make_devices(made, |_| false);
@@ -20,4 +18,14 @@ fn a_pool_that_runs_out_of_metadata_is_told_of_and_rescued_by_more_of_it() {
     }
     bed.has_come_through();
     bed.bench.ok(["check"]);
+}
+
+#[test]
+fn a_pool_that_runs_out_of_metadata_is_told_of_and_rescued_by_more_of_it() {
+    out_of_metadata_and_rescued(&Bed::on_loop_files("128M", "2M"));
+}
+
+#[test]
+fn xfs_in_a_pool_that_ran_out_of_metadata_has_every_file_that_it_had() {
+    out_of_metadata_and_rescued(&Bed::with("xfs", "2M"));
 }
