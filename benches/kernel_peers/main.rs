@@ -70,7 +70,7 @@ fn main() -> Outcome {
     }
     let plan = Plan {
         turns: setting("TURNS", 21)?,
-        hundreds: setting("HUNDREDS", 10)?,
+        hundreds: setting("HUNDREDS", 5)?,
         devices: setting("DEVICES", 10_000)?,
         only: std::env::var("THINPOOL_BENCH_ONLY").unwrap_or_default(),
     };

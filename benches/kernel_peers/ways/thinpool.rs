@@ -76,7 +76,8 @@ impl OwnPool {
         Ok(Location {
             name: self.name.parse()?,
             root: self.root.clone(),
-            patience: Duration::from_secs(60),
+            // The last of a hundred waits for all others.
+            patience: Duration::from_secs(600),
             device_patience: Duration::ZERO,
             metadata_backups: 0,
         })
