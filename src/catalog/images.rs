@@ -43,8 +43,8 @@ pub struct Image {
 
 /// The layers that no image, no newer layer and no container needs.
 const UNNEEDED_LAYERS: &str = "SELECT device FROM layer
-    WHERE device NOT IN (SELECT device FROM image)
-      AND device NOT IN (SELECT origin FROM device WHERE origin NOT NULL AND state != 'deleted')";
+    WHERE NOT EXISTS (SELECT 1 FROM image WHERE device = layer.device)
+      AND NOT EXISTS (SELECT 1 FROM device WHERE origin = layer.device AND state != 'deleted')";
 
 /// The names of the image that is called `?1`: those with its layers and its configuration.
 const ALL_NAMES: &str = "SELECT name FROM image
