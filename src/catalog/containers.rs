@@ -52,11 +52,20 @@ impl Catalog {
 
     /// All containers that are ready, by name.
     pub fn containers(&self) -> Result<Vec<Container>, CatalogError> {
+        self.ready_containers("")
+    }
+
+    /// Those that are to have their node whenever the pool is active: few of many, so the others aren't read.
+    pub fn remembered_containers(&self) -> Result<Vec<Container>, CatalogError> {
+        self.ready_containers("AND container.active")
+    }
+
+    fn ready_containers(&self, and: &str) -> Result<Vec<Container>, CatalogError> {
         self.read(|connection| {
-            let mut query = connection.prepare(
+            let mut query = connection.prepare(&format!(
                 "SELECT container.* FROM container JOIN device ON device.id = container.device
-                 WHERE device.state = 'ready' ORDER BY container.name",
-            )?;
+                 WHERE device.state = 'ready' {and} ORDER BY container.name"
+            ))?;
             query.query_map([], |row| from_row(connection, row))?.collect()
         })
     }

@@ -310,7 +310,8 @@ pub(super) fn from_row(row: &Row<'_>) -> Result<Device, rusqlite::Error> {
     })
 }
 
-/// A device that must be there, since something refers to it.
+/// A device that must be there, since something refers to it. A list asks for one with each of its rows, so that the query is
+/// understood once and kept.
 pub(super) fn get(connection: &Connection, id: DeviceId) -> Result<Device, rusqlite::Error> {
-    connection.query_row("SELECT * FROM device WHERE id = ?1", [id], from_row)
+    connection.prepare_cached("SELECT * FROM device WHERE id = ?1")?.query_row([id], from_row)
 }

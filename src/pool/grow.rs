@@ -55,7 +55,7 @@ impl Pool<'_> {
             if self.active_device(&device)?.is_some_and(|info| info.open_count > 0) {
                 continue;
             }
-            let kept = self.catalog.containers()?.iter().any(|one| one.device.id == device.id && one.active);
+            let kept = self.catalog.remembered_containers()?.iter().any(|one| one.device.id == device.id);
             let finished = self.finish_growth(&device, if kept { Node::Stays } else { Node::Goes });
             if let Err(error) = finished {
                 tracing::warn!(device = %device.node, %error, "its file system is smaller than the device");

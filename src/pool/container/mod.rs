@@ -78,7 +78,7 @@ impl Pool<'_> {
     /// keeps no other from its own; those that can't, and why, are what is returned.
     pub fn activate_remembered(&mut self) -> Result<Vec<NotActivated>, PoolError> {
         let mut failed = Vec::new();
-        for Container { name, .. } in self.catalog.containers()?.into_iter().filter(|known| known.active) {
+        for Container { name, .. } in self.catalog.remembered_containers()? {
             let claimed = self.claim(&name);
             match claimed.and_then(|(now, _lock)| self.activate_for_users(&now)) {
                 // Removed by somebody since it was listed.
