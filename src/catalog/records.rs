@@ -171,6 +171,20 @@ impl Catalog {
         })
     }
 
+    /// Every finished device that can be understood, by id, with the transaction at which it was made if that is known. A
+    /// pool may have thousands, and each activation asks: so no more is read, and no column is looked up by its name.
+    pub fn ready_devices(&self) -> Result<Vec<(DeviceId, Option<TransactionId>)>, CatalogError> {
+        self.read(|connection| {
+            let mut query =
+                connection.prepare("SELECT id, made_at FROM device WHERE state = 'ready' ORDER BY id")?;
+            let devices = query.query_map([], |row| {
+                let made_at = row.get::<_, Option<i64>>(1)?.map(|id| TransactionId(id.cast_unsigned()));
+                Ok(row.get(0).ok().map(|id| (id, made_at)))
+            })?;
+            devices.filter_map(Result::transpose).collect()
+        })
+    }
+
     /// The ids of all records of devices, understood or not.
     pub fn raw_device_ids(&self) -> Result<Vec<i64>, CatalogError> {
         self.read(|connection| {

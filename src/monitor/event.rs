@@ -55,7 +55,12 @@ impl Event {
             Self::CouldNotGrow(_)
             | Self::NoRoom(_)
             | Self::Failed { .. }
-            | Self::Trouble(Problem::IdsScarce { .. } | Problem::SnapshotsScarce { .. }) => Kind::Warn,
+            | Self::Trouble(
+                Problem::DataNearlyFull { .. }
+                | Problem::MetadataNearlyFull { .. }
+                | Problem::IdsScarce { .. }
+                | Problem::SnapshotsScarce { .. },
+            ) => Kind::Warn,
             Self::RoomAgain | Self::Over(_) => Kind::Recovered,
             Self::Trouble(Problem::OutOfDataSpace | Problem::OutOfMetadataSpace) => Kind::Full,
             Self::Trouble(Problem::NeedsCheck) => Kind::NeedsCheck,
@@ -109,6 +114,10 @@ impl fmt::Display for Told<'_> {
                 )
             }
             Event::Trouble(problem) => f.write_str(&problem.sentence(self.pool)),
+            Event::Over(Problem::DataNearlyFull { .. }) => f.write_str("enough of its data is free again"),
+            Event::Over(Problem::MetadataNearlyFull { .. }) => {
+                f.write_str("enough of its metadata is free again")
+            }
             Event::Over(Problem::IdsScarce { .. }) => f.write_str("it has enough ids for devices again"),
             Event::Over(Problem::SnapshotsScarce { .. }) => {
                 f.write_str("fewer snapshots were made in it than it seemed: enough are left")

@@ -26,9 +26,9 @@ use self::systemd::Systemd;
 use self::wait::{Stop, Woken};
 use crate::backing::{Backing, Part};
 use crate::config::WhenFull;
-use crate::dm::{self, Events, NoSpacePolicy, PoolStatus, PoolUsage};
+use crate::dm::{self, Events, Mode, NoSpacePolicy, PoolStatus, PoolUsage};
 use crate::pool::extend::{By, Extension, Room};
-use crate::pool::status::Problem;
+use crate::pool::status::{self, Problem};
 use crate::pool::{Host, Location, Pool, PoolError, Pulse, Sample, Scarcity, Watch};
 use crate::units::{Bytes, DataBlocks, Growth, TransactionId};
 
@@ -138,8 +138,10 @@ enum RoomKnown {
     No,
     /// There was some.
     Some,
-    /// There was none.
+    /// There was none, and none was needed.
     None,
+    /// There was none when it was needed.
+    Short,
 }
 
 /// What a look came to.
@@ -216,6 +218,8 @@ impl<'h> Monitor<'h> {
             Err(error) => Err(error.into()),
         };
         let again = again.unwrap_or_else(|error| Some(self.failure(error.to_string(), now)));
+        // Nothing tells when blocks have become free, so that the kernel's event can be had anew.
+        let again = again.or(self.troubles.iter().any(is_nearly_full).then_some(RETRY));
         Look::Done { again }
     }
 
@@ -255,8 +259,8 @@ impl<'h> Monitor<'h> {
         // To ask for the room takes time where LVM has it. So nobody asks while there was some, nor before it is needed.
         let mut room = match self.room {
             RoomKnown::No if self.rules.are_on() => Some(self.pool()?.room()?),
-            RoomKnown::None if plan.is_due() => Some(self.pool()?.room()?),
-            RoomKnown::None => {
+            RoomKnown::None | RoomKnown::Short if plan.is_due() => Some(self.pool()?.room()?),
+            RoomKnown::None | RoomKnown::Short => {
                 plan.when_full = usage.no_space;
                 None
             }
@@ -287,7 +291,7 @@ impl<'h> Monitor<'h> {
     /// Has writes to a full pool wait, or fail, as is planned; and has the kernel raise its event anew where it would not: it
     /// does so once, until the pool is resumed.
     fn settle(&mut self, usage: &PoolUsage, plan: &Plan) -> Result<(), PoolError> {
-        let is_below = plan.data == Due::Nothing;
+        let is_below = usage.data.free() > self.rules.low_water_mark(usage.data.total);
         if usage.no_space != plan.when_full || (is_below && !self.armed) {
             self.pool()?.when_full(plan.when_full)?;
         }
@@ -316,11 +320,9 @@ impl<'h> Monitor<'h> {
                 what: "it was to grow, and has not",
             });
         }
-        if self.room != RoomKnown::Some {
-            if self.room == RoomKnown::None {
-                self.tell(&Event::RoomAgain);
-            }
-            self.room = RoomKnown::Some;
+        let before = std::mem::replace(&mut self.room, RoomKnown::Some);
+        if matches!(before, RoomKnown::None | RoomKnown::Short) {
+            self.tell(&Event::RoomAgain);
         }
         (self.armed, self.failed) = (true, None);
         Ok(())
@@ -329,13 +331,19 @@ impl<'h> Monitor<'h> {
     /// Says what the room that was asked for comes to, where that is news.
     fn tell_room(&mut self, plan: &Plan, room: Option<Room>) {
         let Some(room) = room.filter(|_| self.rules.are_on()) else { return };
-        let known = if plan.is_stuck() || !plan.can_grow { RoomKnown::None } else { RoomKnown::Some };
+        let known = match (plan.is_stuck(), plan.can_grow) {
+            (true, _) => RoomKnown::Short,
+            (false, false) => RoomKnown::None,
+            (false, true) => RoomKnown::Some,
+        };
         match (self.room, known) {
-            (RoomKnown::None, RoomKnown::Some) => self.tell(&Event::RoomAgain),
-            (RoomKnown::No | RoomKnown::Some, RoomKnown::None) if plan.is_stuck() => {
-                self.tell(&Event::NoRoom(room));
+            (RoomKnown::None | RoomKnown::Short, RoomKnown::Some) => self.tell(&Event::RoomAgain),
+            (RoomKnown::No | RoomKnown::Some | RoomKnown::None, RoomKnown::Short) => {
+                self.tell(&Event::NoRoom(room))
             }
             (RoomKnown::No, RoomKnown::None) => self.tell(&Event::CouldNotGrow(room)),
+            // Freed and filled again, it is the same lack, which was told.
+            (RoomKnown::Short, RoomKnown::None) => return,
             _ => {}
         }
         self.room = known;
@@ -343,9 +351,26 @@ impl<'h> Monitor<'h> {
 
     /// What the kernel says is wrong, where that is news.
     fn tell_troubles(&mut self, status: &PoolStatus) {
-        let now = event::troubles(status);
+        let mut now = event::troubles(status);
+        if let PoolStatus::Working(usage) = status {
+            now.extend(self.nearly_full(usage));
+        }
         let before = std::mem::replace(&mut self.troubles, now.clone());
         self.tell_news(&before, &now);
+    }
+
+    /// What a pool that doesn't grow by itself has too little left of. One that does is told of when it can't.
+    fn nearly_full(&self, usage: &PoolUsage) -> Vec<Problem> {
+        let Rules { min_free_space, block_size, .. } = self.rules;
+        if self.is_ours && self.rules.are_on() {
+            return Vec::new();
+        }
+        // The mark in somebody else's table is for himself.
+        let mark = if self.is_ours { self.rules.low_water_mark(usage.data.total) } else { DataBlocks(0) };
+        let data = status::data_nearly_full(usage.data, mark, min_free_space, block_size)
+            .filter(|_| usage.mode != Mode::OutOfDataSpace);
+        let metadata = status::metadata_nearly_full(usage.metadata, usage.metadata_low_water, min_free_space);
+        data.into_iter().chain(metadata).collect()
     }
 
     /// What runs out in the pool's life, where that is news. The catalog knows, which isn't opened before it can say so.
@@ -416,4 +441,8 @@ impl<'h> Monitor<'h> {
     fn pool(&self) -> Result<Pool<'h>, PoolError> {
         Pool::open(self.host, &self.location)
     }
+}
+
+fn is_nearly_full(problem: &Problem) -> bool {
+    matches!(problem, Problem::DataNearlyFull { .. } | Problem::MetadataNearlyFull { .. })
 }

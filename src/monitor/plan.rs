@@ -5,7 +5,8 @@ use crate::catalog::Policy;
 use crate::config::WhenFull;
 use crate::dm::{Mode, NoSpacePolicy, PoolUsage};
 use crate::pool::extend::{Room, RoomIn};
-use crate::units::{BlockSize, Bytes, Percent};
+use crate::pool::low_water_mark;
+use crate::units::{BlockSize, Bytes, DataBlocks, Percent};
 
 /// For how long a growth is to last at the pace at which the pool is being filled, in seconds: longer than a growth takes.
 const LASTS: u64 = 10;
@@ -23,6 +24,8 @@ pub struct Rules {
     pub threshold: Percent,
     /// By how much of its size it grows then.
     pub percent: Percent,
+    /// How much is to be kept free for those who are in it.
+    pub min_free_space: Percent,
     /// The size of the pool's data blocks.
     pub block_size: BlockSize,
     /// What a write to the full pool is to meet.
@@ -70,6 +73,7 @@ impl Rules {
             when_full,
             threshold: policy.autoextend_threshold,
             percent: policy.autoextend_percent,
+            min_free_space: policy.min_free_space,
             block_size: policy.block_size,
         }
     }
@@ -78,6 +82,12 @@ impl Rules {
     #[must_use]
     pub fn are_on(&self) -> bool {
         self.threshold.get() < 100
+    }
+
+    /// At how many free blocks the kernel raises its event.
+    #[must_use]
+    pub fn low_water_mark(&self, total: DataBlocks) -> DataBlocks {
+        low_water_mark(self.threshold, self.min_free_space, total)
     }
 }
 
@@ -195,11 +205,18 @@ mod tests {
 
     use super::*;
     use crate::dm::{Blocks, PoolStatus};
-    use crate::units::{DataBlocks, MetaBlocks};
+    use crate::units::MetaBlocks;
 
     fn rules() -> Rules {
-        let [threshold, percent] = [80, 20].map(|share| Percent::try_from(share).expect("a share"));
-        Rules { threshold, percent, block_size: BlockSize::DEFAULT, when_full: WhenFull::Auto }
+        let [threshold, percent, min_free_space] =
+            [80, 20, 10].map(|share| Percent::try_from(share).expect("a share"));
+        Rules {
+            threshold,
+            percent,
+            min_free_space,
+            block_size: BlockSize::DEFAULT,
+            when_full: WhenFull::Auto,
+        }
     }
 
     /// The kernel's numbers: data and metadata of so many blocks, of which so many are in use.
@@ -236,12 +253,20 @@ mod tests {
     #[test]
     fn the_kernels_event_comes_when_the_growth_is_due() {
         for total in [1, 99, 1000, 1023, TOTAL] {
-            let mark = crate::pool::low_water_mark(rules().threshold, DataBlocks(total));
+            let mark = rules().low_water_mark(DataBlocks(total));
             for used in 0..=total.min(2000) {
                 let due = plan(&usage((used, total), EMPTY), Bytes(0), None).data != Due::Nothing;
                 assert_eq!(due, DataBlocks(total) - DataBlocks(used) <= mark, "{used} of {total}");
             }
         }
+    }
+
+    #[test]
+    fn a_pool_that_is_not_to_grow_has_its_event_while_there_is_something_to_be_kept_free() {
+        let off = Rules { threshold: Percent::try_from(100).expect("a share"), ..rules() };
+        assert_eq!(off.low_water_mark(DataBlocks(1000)), DataBlocks(100));
+        let free = Rules { min_free_space: Percent::ZERO, ..off };
+        assert_eq!(free.low_water_mark(DataBlocks(1000)), DataBlocks(0), "nothing is to be kept free");
     }
 
     #[test]

@@ -290,13 +290,13 @@ fn table(record: &PoolRecord, data: &Attached, metadata: &Attached) -> ThinPool 
         metadata: metadata.device,
         data: data.device,
         block_size: policy.block_size,
-        low_water_mark: low_water_mark(policy.autoextend_threshold, blocks),
+        low_water_mark: low_water_mark(policy.autoextend_threshold, policy.min_free_space, blocks),
         features,
     }
 }
 
 /// The kernel raises its low-water event when this many data blocks are free: the other side of the share at which the
-/// pool is to be grown.
-pub(crate) fn low_water_mark(threshold: Percent, total: DataBlocks) -> DataBlocks {
-    DataBlocks(total.0 - threshold.of_data(total).0)
+/// pool is to be grown. Of one that isn't to grow by itself, what is to be kept free for those who are in it.
+pub(crate) fn low_water_mark(threshold: Percent, min_free_space: Percent, total: DataBlocks) -> DataBlocks {
+    if threshold.get() == 100 { min_free_space.of_data(total) } else { total - threshold.of_data(total) }
 }

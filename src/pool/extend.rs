@@ -240,7 +240,7 @@ impl Pool<'_> {
         let table = match part {
             Part::Data => ThinPool {
                 length: blocks.bytes(policy.block_size).sectors(),
-                low_water_mark: low_water_mark(policy.autoextend_threshold, blocks),
+                low_water_mark: low_water_mark(policy.autoextend_threshold, policy.min_free_space, blocks),
                 ..live
             },
             // The kernel grows the data first, which is to wait until there is metadata for it.

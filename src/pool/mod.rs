@@ -42,7 +42,6 @@ mod watch;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-#[cfg(test)]
 pub(crate) use activate::low_water_mark;
 pub use activate::{Activated, Deactivated};
 pub use activity::DeviceActivity;

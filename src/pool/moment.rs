@@ -2,22 +2,22 @@
 //!
 //! The transaction id tells that nearly always. By accident, another pool or another copy of this one may have the same: then
 //! its devices were made at other transactions. All that is read for that is what the metadata knows of each device, and not
-//! their mappings.
+//! their mappings: an activation has to look at each device, so it looks at as little as tells.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::check::disagreement;
 use super::{Pool, PoolError};
 use crate::catalog::DeviceState;
 use crate::thin_metadata::{Metadata, Place, ThinDevice};
-use crate::units::DeviceId;
+use crate::units::{DeviceId, TransactionId};
 
 impl Pool<'_> {
     /// Refuses metadata of a pool whose devices are not those that the catalog knows. Single ones that are gone, or that
     /// nobody knows, are for a check to find: what is there can be used.
     pub(super) fn refuse_other_devices(&self, place: &Place) -> Result<(), PoolError> {
         let metadata = self.host.metadata.open(place).and_then(Metadata::at_rest);
-        let devices: BTreeMap<DeviceId, ThinDevice> = match metadata.and_then(|metadata| metadata.devices()) {
+        let devices: BTreeMap<DeviceId, ThinDevice> = match metadata.and_then(|metadata| metadata.details()) {
             Ok(devices) => devices.into_iter().map(|device| (device.id, device)).collect(),
             // It is for thin_check to say what that means.
             Err(error) => {
@@ -25,6 +25,12 @@ impl Pool<'_> {
                 return Ok(());
             }
         };
+        let is_as_known = |(id, made_at): &(DeviceId, Option<TransactionId>)| {
+            devices.get(id).is_some_and(|found| made_at.is_none_or(|made_at| made_at == found.transaction_id))
+        };
+        if self.catalog.ready_devices()?.iter().all(is_as_known) {
+            return Ok(());
+        }
         let entries = self.catalog.entries()?;
         let mut different = Vec::new();
         for entry in entries.iter().filter(|entry| entry.device.state == DeviceState::Ready) {
@@ -33,8 +39,8 @@ impl Pool<'_> {
                 different.push((kind, format!("{} ({why})", entry.device.node)));
             }
         }
-        let is_unknown = |id: &&DeviceId| !entries.iter().any(|entry| entry.device.id == **id);
-        let unknown = devices.keys().filter(is_unknown).count();
+        let known: BTreeSet<DeviceId> = entries.iter().map(|entry| entry.device.id).collect();
+        let unknown = devices.keys().filter(|id| !known.contains(id)).count();
         let replaced = different.iter().find(|(kind, _)| *kind == "device_replaced");
         let example = replaced.or(different.first().filter(|_| unknown > 0));
         match example {

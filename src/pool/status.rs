@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use serde::Serialize;
 
+pub(crate) use self::assess::{data_nearly_full, metadata_nearly_full};
 pub use self::problem::{Problem, Severity, Unchecked};
 use super::Trend;
 use crate::catalog::MetadataCheck;

@@ -11,10 +11,15 @@ const MIB: u64 = 1 << 20;
 /// A pool with these flags, and a mounted container that is far larger.
 fn filled(bench: Bench, flags: &[&str]) -> (Bench, std::path::PathBuf) {
     bench.ok(setup(flags));
-    let bench = bench.and_image("small");
+    let at = mounted(&bench);
+    (bench, at)
+}
+
+/// A mounted container that is far larger than its pool.
+fn mounted(bench: &Bench) -> std::path::PathBuf {
+    bench.import_tree("small");
     bench.ok(["container", "create", "small", "--name", "box", "--size", "2G"]);
-    let at = bench.ok(["container", "mount", "box"]);
-    (bench, at.trim_end().into())
+    bench.ok(["container", "mount", "box"]).trim_end().into()
 }
 
 /// Writes files of 16 MiB with one content past the page cache, until there are so many.
@@ -171,6 +176,11 @@ fn told(bench: &Bench) -> Vec<serde_json::Value> {
     told.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
 }
 
+/// A notice's event and its reason.
+fn what(notice: &serde_json::Value) -> (serde_json::Value, serde_json::Value) {
+    (notice["event"].clone(), notice["reason"].clone())
+}
+
 #[test]
 fn that_snapshots_run_out_in_the_pools_life_is_told_once_and_so_is_that_it_was_a_mistake() {
     let bench = Bench::with_pool();
@@ -189,7 +199,6 @@ fn that_snapshots_run_out_in_the_pools_life_is_told_once_and_so_is_that_it_was_a
     monitor.says("fewer snapshots were made");
     assert_eq!(monitor.asked_to_end(), Some(0));
     let told = told(&bench);
-    let what = |notice: &serde_json::Value| (notice["event"].clone(), notice["reason"].clone());
     let expected = ["warn", "recovered"].map(|event| (event.into(), "snapshots_scarce".into()));
     assert_eq!(told.iter().map(what).collect::<Vec<_>>(), expected, "{told:?}");
 }
@@ -245,12 +254,35 @@ fn who_wants_writes_to_fail_at_once_or_to_wait_has_it_so() {
 }
 
 #[test]
-fn a_pool_that_could_not_grow_says_so_before_it_is_full() {
+fn a_pool_that_could_not_grow_says_so_at_once_and_again_before_it_is_full() {
     let disk = Disk::with_data(128);
     disk.bench.ok(setup(&["--datadev", text(&disk.volume("data"))]));
     let monitor = Monitor::of(&disk.bench);
     monitor.says("it could not grow if it were full");
     assert_eq!(when_full(&disk.bench), "error");
+    let at = mounted(&disk.bench);
+    assert_eq!(write(&disk.bench, &at, 0..7).code, 0, "{}", monitor.said());
+    monitor.says("nearly full, and it can't grow");
+}
+
+#[test]
+fn a_pool_that_is_not_to_grow_is_told_of_before_it_is_full_each_time() {
+    let flags = ["--loop-data-size", "256M", "--loop-metadata-size", "8M", "--autoextend-threshold", "100%"];
+    let (bench, at) = filled(Bench::new(), &flags);
+    let hook = hook(&bench);
+    let monitor = Monitor::with(&bench, &["--hooks", text(&hook)]);
+    for time in 1..=2 {
+        let said = write(&bench, &at, 0..15);
+        assert_eq!(said.code, 0, "{said:?}: {}", monitor.said());
+        monitor.says_times("less than the minimum: new images and containers are refused", time);
+        sh(&format!("rm {0}/file*; sync; fstrim {0}", at.display()));
+        monitor.says_times("enough of its data is free again", time);
+    }
+    bench.ok(["container", "unmount", "box"]);
+    assert_eq!((total(&bench), monitor.asked_to_end()), (256, Some(0)));
+    let expected =
+        ["warn", "recovered", "warn", "recovered"].map(|event| (event.into(), "data_nearly_full".into()));
+    assert_eq!(told(&bench).iter().map(what).collect::<Vec<_>>(), expected);
 }
 
 #[test]

@@ -62,7 +62,12 @@ impl Monitor {
     }
 
     pub fn says(&self, what: &str) {
-        wait_until(&format!("'{what}' of the monitor"), || self.said().contains(what));
+        self.says_times(what, 1);
+    }
+
+    /// Waits until it has said so that many times.
+    pub fn says_times(&self, what: &str, times: usize) {
+        wait_until(&format!("'{what}' of the monitor"), || self.said().matches(what).count() >= times);
     }
 
     /// How it ends when it is left alone: its exit code, or none if it was killed.

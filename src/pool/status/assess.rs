@@ -1,8 +1,9 @@
 //! Finds the problems that follow from what was read.
 
 use super::{Figures, Known, LiesOn, LoopFile, Mode, Problem, State, Status, Unchecked};
+use crate::dm::Blocks;
 use crate::thin_tools::Outcome;
-use crate::units::{Bytes, Percent};
+use crate::units::{BlockSize, Bytes, DataBlocks, MetaBlocks, Percent};
 
 /// Below this share the file system under a loop file counts as nearly full, where the pool's own minimum is
 /// off.
@@ -84,24 +85,11 @@ impl Status {
                 found: figures.transaction_id,
             });
         }
-        let free = figures.data.free();
-        let refuses_new = free < known.min_free_space.of_data(figures.data.total);
-        if mode != Mode::OutOfDataSpace && (refuses_new || free <= figures.low_water) {
-            found.push(Problem::DataNearlyFull {
-                free: free.bytes(known.block_size),
-                total: figures.data.total.bytes(known.block_size),
-                refuses_new,
-            });
+        let minimum = known.min_free_space;
+        if mode != Mode::OutOfDataSpace {
+            found.extend(data_nearly_full(figures.data, figures.low_water, minimum, known.block_size));
         }
-        let free = figures.metadata.free();
-        let low = known.min_free_space.of_metadata(figures.metadata.total);
-        let low = figures.metadata_low_water.map_or(low, |mark| mark.max(low));
-        if free.0 > 0 && free <= low {
-            found.push(Problem::MetadataNearlyFull {
-                free: free.bytes(),
-                total: figures.metadata.total.bytes(),
-            });
-        }
+        found.extend(metadata_nearly_full(figures.metadata, figures.metadata_low_water, minimum));
     }
 
     fn of_the_host(&self, known: &Known, found: &mut Vec<Problem>) {
@@ -158,6 +146,35 @@ fn of_the_check(known: &Known, state: State) -> Option<Problem> {
         Outcome::NoTool => not_checked(Unchecked::NoTool),
         Outcome::Skipped => not_checked(Unchecked::Skipped),
     }
+}
+
+/// That few blocks are left for data: no more than at the low-water mark, or less than is to be kept free.
+pub(crate) fn data_nearly_full(
+    data: Blocks<DataBlocks>,
+    low_water: DataBlocks,
+    minimum: Percent,
+    block_size: BlockSize,
+) -> Option<Problem> {
+    let free = data.free();
+    let refuses_new = free < minimum.of_data(data.total);
+    (refuses_new || free <= low_water).then(|| Problem::DataNearlyFull {
+        free: free.bytes(block_size),
+        total: data.total.bytes(block_size),
+        refuses_new,
+    })
+}
+
+/// The same for metadata, which has its mark from the kernel. That none is left is another problem.
+pub(crate) fn metadata_nearly_full(
+    metadata: Blocks<MetaBlocks>,
+    low_water: Option<MetaBlocks>,
+    minimum: Percent,
+) -> Option<Problem> {
+    let free = metadata.free();
+    let low = minimum.of_metadata(metadata.total);
+    let low = low_water.map_or(low, |mark| mark.max(low));
+    (free.0 > 0 && free <= low)
+        .then(|| Problem::MetadataNearlyFull { free: free.bytes(), total: metadata.total.bytes() })
 }
 
 fn of_the_figures(mode: Mode, figures: &Figures, found: &mut Vec<Problem>) {
