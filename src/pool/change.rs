@@ -134,6 +134,12 @@ impl Change<'_, '_> {
         let Some(origin) = origin else { return Ok(self.message(PoolMessage::CreateThin(device.id))?) };
         let snap = PoolMessage::CreateSnap { device: device.id, origin: origin.id };
         let Some(active) = self.pool.active_device(origin)? else { return Ok(self.message(snap)?) };
+        // The suspend freezes its file system, and XFS waits for what it can't write: nothing could come after it, the
+        // pool's growth neither.
+        if self.usage.mode == Mode::OutOfDataSpace {
+            let what = "it has no free block for data, and a file system in use writes what it has before a snapshot of it";
+            return Err(PoolError::Unusable { pool: self.pool.name.to_string(), what });
+        }
         let suspended = Suspended::new(&*self.pool.host.dm, &active.name, visibility(origin.kind))?;
         self.message(snap)?;
         Ok(suspended.resume()?)

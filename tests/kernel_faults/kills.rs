@@ -96,7 +96,9 @@ fn kill(bench: &Bench, verb: &Verb, place: usize, places: &[String], kept: &Cont
         }
         bench.ok(&arguments);
     }
-    // What any command on the pool begins with.
+    // What any command on the pool begins with. It waits for no probe of udev's: a removed device that is being looked at is
+    // left to the next one.
+    ok(Command::new("udevadm").arg("settle"));
     pool(bench, |pool| {
         put_away(pool);
         Ok(())

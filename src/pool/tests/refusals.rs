@@ -3,9 +3,9 @@
 use nix::errno::Errno;
 
 use super::machine::Machine;
-use crate::dm::{Injection, PoolMessage};
+use crate::dm::{Injection, Name, PoolMessage};
 use crate::pool::{Checking, PoolError};
-use crate::units::{DeviceId, Percent, TransactionId};
+use crate::units::{Bytes, DeviceId, Percent, TransactionId};
 
 #[test]
 fn an_ioctl_that_fails_anywhere_is_an_error_and_leaks_no_device() {
@@ -152,4 +152,18 @@ fn a_setup_asked_for_something_else_says_what_differs_and_changes_nothing() {
         other => panic!("{other:?}"),
     }
     machine.assert_in_order("after the refusal");
+}
+
+#[test]
+fn a_container_in_use_is_not_frozen_for_a_commit_when_what_it_holds_has_no_room() {
+    let machine = Machine::with_image();
+    machine.create_of("one", "web", Some(Bytes::mib(512))).expect("created");
+    machine.pool().activate_container(&"web".parse().expect("a name")).expect("activated");
+    let node = Name::new("test-web").expect("a name");
+    let write = |mib| machine.twin.write(&node, Bytes::mib(mib).sectors(), Bytes::mib(1).sectors());
+    assert!((0..512).any(|mib| write(mib).is_err()), "it is never full");
+    let error = machine.commit("web", "two").expect_err("it would wait for a pool that can't grow meanwhile");
+    assert!(matches!(error, PoolError::Unusable { what, .. } if what.contains("no free block")), "{error}");
+    machine.pool().deactivate_container(&"web".parse().expect("a name")).expect("deactivated");
+    machine.assert_in_order("refused");
 }
