@@ -178,8 +178,9 @@ impl Catalog {
             let mut query =
                 connection.prepare("SELECT id, made_at FROM device WHERE state = 'ready' ORDER BY id")?;
             let devices = query.query_map([], |row| {
-                let made_at = row.get::<_, Option<i64>>(1)?.map(|id| TransactionId(id.cast_unsigned()));
-                Ok(row.get(0).ok().map(|id| (id, made_at)))
+                let (id, made_at) = (row.get(0), row.get::<_, Option<i64>>(1));
+                let made_at = made_at.map(|at| at.map(|id| TransactionId(id.cast_unsigned())));
+                Ok(id.ok().zip(made_at.ok()))
             })?;
             devices.filter_map(Result::transpose).collect()
         })

@@ -52,6 +52,7 @@ impl Answer {
             read_only: flags.contains(DmFlags::DM_READONLY),
             deferred_remove: flags.contains(DmFlags::DM_DEFERRED_REMOVE),
             live: flags.contains(DmFlags::DM_ACTIVE_PRESENT),
+            events: self.0.event_nr,
         }
     }
 }

@@ -56,6 +56,7 @@ impl Kernel {
             read_only: flags.contains(DmFlags::DM_READONLY),
             deferred_remove: flags.contains(DmFlags::DM_DEFERRED_REMOVE),
             live: flags.contains(DmFlags::DM_ACTIVE_PRESENT),
+            events: info.event_nr(),
         }))
     }
 

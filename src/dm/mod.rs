@@ -183,6 +183,8 @@ pub struct Info {
     pub deferred_remove: bool,
     /// Whether it has a table: one without was left by a creation that was killed.
     pub live: bool,
+    /// How many events its targets have raised.
+    pub events: u32,
 }
 
 /// The versions that decide what can be done.

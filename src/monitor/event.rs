@@ -25,6 +25,8 @@ pub enum Event {
     NoRoom(Room),
     /// There is room again.
     RoomAgain,
+    /// There is still no room to grow, and no need of any.
+    EnoughFree,
     /// It should have grown, and that failed.
     Failed {
         /// Why.
@@ -61,7 +63,7 @@ impl Event {
                 | Problem::IdsScarce { .. }
                 | Problem::SnapshotsScarce { .. },
             ) => Kind::Warn,
-            Self::RoomAgain | Self::Over(_) => Kind::Recovered,
+            Self::RoomAgain | Self::EnoughFree | Self::Over(_) => Kind::Recovered,
             Self::Trouble(Problem::OutOfDataSpace | Problem::OutOfMetadataSpace) => Kind::Full,
             Self::Trouble(Problem::NeedsCheck) => Kind::NeedsCheck,
             Self::Trouble(_) => Kind::Failed,
@@ -76,6 +78,7 @@ impl Event {
             Self::CouldNotGrow(_) => "could_not_grow",
             Self::NoRoom(_) => "no_room",
             Self::RoomAgain => "room_again",
+            Self::EnoughFree => "enough_free",
             Self::Failed { .. } => "growth_failed",
             Self::Trouble(problem) | Self::Over(problem) => problem.key(),
         }
@@ -106,6 +109,7 @@ impl fmt::Display for Told<'_> {
                 super::RETRY.as_secs()
             ),
             Event::RoomAgain => f.write_str("it can grow again"),
+            Event::EnoughFree => f.write_str("enough of it is free again; it still can't grow"),
             Event::Failed { why } => {
                 write!(
                     f,

@@ -24,7 +24,7 @@ pub use plan::{Due, Plan, Rules, Seen};
 use self::serve::{ListenError, Serving};
 use self::systemd::Systemd;
 use self::wait::{Stop, Woken};
-use crate::backing::{Backing, Part};
+use crate::backing::{Backing, MOST_METADATA, Part};
 use crate::config::WhenFull;
 use crate::dm::{self, Events, Mode, NoSpacePolicy, PoolStatus, PoolUsage};
 use crate::pool::extend::{By, Extension, Room};
@@ -112,6 +112,8 @@ pub struct Monitor<'h> {
     last: Option<(Instant, DataBlocks)>,
     /// What the kernel said then, if it said any numbers.
     usage: Option<PoolUsage>,
+    /// How many events the pool had raised at the last look.
+    events: u32,
     /// Whether the kernel will raise its event for data at the next crossing of the mark: it does so once between two resumes.
     armed: bool,
     /// Whether its samples for forecasts could be written down.
@@ -119,6 +121,8 @@ pub struct Monitor<'h> {
     /// Whether what an earlier process was killed at is finished.
     has_finished: bool,
     room: RoomKnown,
+    /// What should grow and can't, as far as that was told.
+    stuck: Vec<Part>,
     failed: Option<String>,
     /// Nothing is tried before.
     rest_until: Option<Instant>,
@@ -138,10 +142,8 @@ enum RoomKnown {
     No,
     /// There was some.
     Some,
-    /// There was none, and none was needed.
+    /// There was none.
     None,
-    /// There was none when it was needed.
-    Short,
 }
 
 /// What a look came to.
@@ -180,10 +182,12 @@ impl<'h> Monitor<'h> {
             is_ours,
             last: None,
             usage: None,
+            events: 0,
             armed: false,
             writes_down: true,
             has_finished: false,
             room: RoomKnown::No,
+            stuck: Vec::new(),
             failed: None,
             rest_until: None,
             troubles: Vec::new(),
@@ -200,7 +204,10 @@ impl<'h> Monitor<'h> {
                 self.leave_nothing();
                 return Look::Gone;
             }
-            Ok(Some(status)) => {
+            Ok(Some((status, events))) => {
+                // One of them may have been that for data, whatever is free by now: blocks that were discarded count as in use
+                // until the kernel has committed, and as free when it tells how many are.
+                self.armed &= events == std::mem::replace(&mut self.events, events);
                 self.usage = match &status {
                     PoolStatus::Working(usage) => Some(usage.clone()),
                     PoolStatus::Fail | PoolStatus::Error => None,
@@ -226,7 +233,7 @@ impl<'h> Monitor<'h> {
     /// Leaves the pool to itself: nobody is there any more for whom a write could wait.
     pub fn leave(&mut self) {
         let waits = self.pulse.feel(&*self.host.dm).is_ok_and(|status| {
-            matches!(status, Some(PoolStatus::Working(usage)) if usage.no_space == NoSpacePolicy::Queue)
+            matches!(status, Some((PoolStatus::Working(usage), _)) if usage.no_space == NoSpacePolicy::Queue)
         });
         if waits
             && self.is_ours
@@ -259,8 +266,8 @@ impl<'h> Monitor<'h> {
         // To ask for the room takes time where LVM has it. So nobody asks while there was some, nor before it is needed.
         let mut room = match self.room {
             RoomKnown::No if self.rules.are_on() => Some(self.pool()?.room()?),
-            RoomKnown::None | RoomKnown::Short if plan.is_due() => Some(self.pool()?.room()?),
-            RoomKnown::None | RoomKnown::Short => {
+            RoomKnown::None if plan.is_due() => Some(self.pool()?.room()?),
+            RoomKnown::None => {
                 plan.when_full = usage.no_space;
                 None
             }
@@ -281,22 +288,28 @@ impl<'h> Monitor<'h> {
             }
         }
         self.tell_room(&plan, room);
-        self.settle(usage, &plan)?;
+        self.tell_relief(usage, &plan);
+        let is_armed = self.settle(usage, &plan)?;
         self.failed = None;
+        if is_armed {
+            return Ok(Some(Duration::ZERO));
+        }
         let wait = plan.is_stuck().then_some(RETRY);
         self.rest_until = wait.map(|wait| now + wait);
         Ok(wait)
     }
 
     /// Has writes to a full pool wait, or fail, as is planned; and has the kernel raise its event anew where it would not: it
-    /// does so once, until the pool is resumed.
-    fn settle(&mut self, usage: &PoolUsage, plan: &Plan) -> Result<(), PoolError> {
+    /// does so once, until the pool is resumed. Tells whether it will now and would not before: what was written meanwhile
+    /// raises none, so that somebody has to look.
+    fn settle(&mut self, usage: &PoolUsage, plan: &Plan) -> Result<bool, PoolError> {
         let is_below = usage.data.free() > self.rules.low_water_mark(usage.data.total);
-        if usage.no_space != plan.when_full || (is_below && !self.armed) {
+        let is_news = is_below && !self.armed;
+        if usage.no_space != plan.when_full || is_news {
             self.pool()?.when_full(plan.when_full)?;
         }
         self.armed = is_below;
-        Ok(())
+        Ok(is_news)
     }
 
     fn extend(&mut self, plan: &Plan) -> Result<(), PoolError> {
@@ -320,10 +333,10 @@ impl<'h> Monitor<'h> {
                 what: "it was to grow, and has not",
             });
         }
-        let before = std::mem::replace(&mut self.room, RoomKnown::Some);
-        if matches!(before, RoomKnown::None | RoomKnown::Short) {
+        if std::mem::replace(&mut self.room, RoomKnown::Some) == RoomKnown::None {
             self.tell(&Event::RoomAgain);
         }
+        self.stuck.clear();
         (self.armed, self.failed) = (true, None);
         Ok(())
     }
@@ -331,22 +344,30 @@ impl<'h> Monitor<'h> {
     /// Says what the room that was asked for comes to, where that is news.
     fn tell_room(&mut self, plan: &Plan, room: Option<Room>) {
         let Some(room) = room.filter(|_| self.rules.are_on()) else { return };
-        let known = match (plan.is_stuck(), plan.can_grow) {
-            (true, _) => RoomKnown::Short,
-            (false, false) => RoomKnown::None,
-            (false, true) => RoomKnown::Some,
-        };
+        let known = if plan.is_stuck() || !plan.can_grow { RoomKnown::None } else { RoomKnown::Some };
+        let news: Vec<Part> = plan.stuck().filter(|part| !self.stuck.contains(part)).collect();
         match (self.room, known) {
-            (RoomKnown::None | RoomKnown::Short, RoomKnown::Some) => self.tell(&Event::RoomAgain),
-            (RoomKnown::No | RoomKnown::Some | RoomKnown::None, RoomKnown::Short) => {
-                self.tell(&Event::NoRoom(room))
+            (RoomKnown::None, RoomKnown::Some) => {
+                self.stuck.clear();
+                self.tell(&Event::RoomAgain);
+            }
+            (_, RoomKnown::None) if !news.is_empty() => {
+                self.stuck.extend(news);
+                self.tell(&Event::NoRoom(room));
             }
             (RoomKnown::No, RoomKnown::None) => self.tell(&Event::CouldNotGrow(room)),
-            // Freed and filled again, it is the same lack, which was told.
-            (RoomKnown::Short, RoomKnown::None) => return,
             _ => {}
         }
         self.room = known;
+    }
+
+    /// Says that what should have grown needn't any more. One that comes and goes by a few blocks is told of once.
+    fn tell_relief(&mut self, usage: &PoolUsage, plan: &Plan) {
+        let mark = self.rules.low_water_mark(usage.data.total);
+        if !self.stuck.is_empty() && !plan.is_due() && usage.data.free() > well_above(mark) {
+            self.stuck.clear();
+            self.tell(&Event::EnoughFree);
+        }
     }
 
     /// What the kernel says is wrong, where that is news.
@@ -355,21 +376,25 @@ impl<'h> Monitor<'h> {
         if let PoolStatus::Working(usage) = status {
             now.extend(self.nearly_full(usage));
         }
-        let before = std::mem::replace(&mut self.troubles, now.clone());
+        let mut before = std::mem::replace(&mut self.troubles, now.clone());
+        // What has become worse is not over.
+        before.retain(|problem| !is_outdone(problem, &now));
         self.tell_news(&before, &now);
     }
 
     /// What a pool that doesn't grow by itself has too little left of. One that does is told of when it can't.
     fn nearly_full(&self, usage: &PoolUsage) -> Vec<Problem> {
         let Rules { min_free_space, block_size, .. } = self.rules;
-        if self.is_ours && self.rules.are_on() {
-            return Vec::new();
-        }
-        // The mark in somebody else's table is for himself.
-        let mark = if self.is_ours { self.rules.low_water_mark(usage.data.total) } else { DataBlocks(0) };
+        let grows = self.is_ours && self.rules.are_on();
+        // One that comes and goes by a few blocks is told of once.
+        let was_told = self.troubles.iter().any(|problem| matches!(problem, Problem::DataNearlyFull { .. }));
+        let mark = min_free_space.of_data(usage.data.total);
+        let mark = if was_told { well_above(mark) } else { mark };
         let data = status::data_nearly_full(usage.data, mark, min_free_space, block_size)
-            .filter(|_| usage.mode != Mode::OutOfDataSpace);
-        let metadata = status::metadata_nearly_full(usage.metadata, usage.metadata_low_water, min_free_space);
+            .filter(|_| !grows && usage.mode != Mode::OutOfDataSpace);
+        // The kernel lets metadata grow so far and no further.
+        let metadata = status::metadata_nearly_full(usage.metadata, usage.metadata_low_water, min_free_space)
+            .filter(|_| !grows || usage.metadata.total.bytes() >= MOST_METADATA);
         data.into_iter().chain(metadata).collect()
     }
 
@@ -390,7 +415,7 @@ impl<'h> Monitor<'h> {
         let is_among = |problem: &Problem, all: &[Problem]| all.iter().any(|one| one.key() == problem.key());
         let over = before.iter().filter(|problem| !is_among(problem, now)).cloned().map(Event::Over);
         let begun = now.iter().filter(|problem| !is_among(problem, before)).cloned().map(Event::Trouble);
-        for event in begun.chain(over) {
+        for event in over.chain(begun) {
             self.tell(&event);
         }
     }
@@ -445,4 +470,19 @@ impl<'h> Monitor<'h> {
 
 fn is_nearly_full(problem: &Problem) -> bool {
     matches!(problem, Problem::DataNearlyFull { .. } | Problem::MetadataNearlyFull { .. })
+}
+
+/// Whether another problem has taken this one's place that is worse.
+fn is_outdone(problem: &Problem, now: &[Problem]) -> bool {
+    let worse = match problem {
+        Problem::DataNearlyFull { .. } => Problem::OutOfDataSpace,
+        Problem::MetadataNearlyFull { .. } => Problem::OutOfMetadataSpace,
+        _ => return false,
+    };
+    now.contains(&worse) || now.contains(&Problem::Failed)
+}
+
+/// Above a mark by so much that it isn't just a moment's freeing.
+fn well_above(mark: DataBlocks) -> DataBlocks {
+    mark + DataBlocks(mark.0 / 10)
 }

@@ -1,6 +1,6 @@
 //! What is to be done about a pool, from what the kernel says of it: a function of its inputs and of nothing else.
 
-use crate::backing::MOST_METADATA;
+use crate::backing::{MOST_METADATA, Part};
 use crate::catalog::Policy;
 use crate::config::WhenFull;
 use crate::dm::{Mode, NoSpacePolicy, PoolUsage};
@@ -112,7 +112,13 @@ impl Plan {
     /// Whether anything is to grow for which there is no room.
     #[must_use]
     pub fn is_stuck(&self) -> bool {
-        [self.data, self.metadata].contains(&Due::Stuck)
+        self.stuck().next().is_some()
+    }
+
+    /// What is to grow, and has no room for it.
+    pub fn stuck(&self) -> impl Iterator<Item = Part> + use<> {
+        let parts = [(Part::Data, self.data), (Part::Metadata, self.metadata)];
+        parts.into_iter().filter(|(_, due)| *due == Due::Stuck).map(|(part, _)| part)
     }
 
     /// Whether anything is to grow for which there is room, as far as is known.

@@ -17,7 +17,7 @@ use super::{Pool, PoolError, now};
 use crate::backing::FileSpace;
 use crate::catalog::{Action, Clock, Device, DeviceKind, DeviceState, Intent};
 use crate::dm::{self, Mode, PoolMessage, PoolStatus, PoolUsage, Suspended};
-use crate::units::{Bytes, DeviceId, TransactionId};
+use crate::units::{Bytes, DataBlocks, DeviceId, TransactionId};
 
 /// How many ids in a row may be found taken in the pool by devices that the catalog doesn't know.
 const UNKNOWN_DEVICES: u32 = 64;
@@ -75,8 +75,9 @@ impl Change<'_, '_> {
         and: impl Fn(&Transaction<'_>, &Device) -> Result<bool, rusqlite::Error>,
     ) -> Result<Device, PoolError> {
         self.refuse_if_too_full()?;
-        if new.origin.is_some() {
+        if let Some(origin) = new.origin {
             self.refuse_if_clock_ends()?;
+            self.refuse_to_freeze_when_full(origin)?;
         }
         // 0 is never given out: the kernel takes it, but tools print it as "none".
         let mut after = DeviceId::default();
@@ -134,12 +135,6 @@ impl Change<'_, '_> {
         let Some(origin) = origin else { return Ok(self.message(PoolMessage::CreateThin(device.id))?) };
         let snap = PoolMessage::CreateSnap { device: device.id, origin: origin.id };
         let Some(active) = self.pool.active_device(origin)? else { return Ok(self.message(snap)?) };
-        // The suspend freezes its file system, and XFS waits for what it can't write: nothing could come after it, the
-        // pool's growth neither.
-        if self.usage.mode == Mode::OutOfDataSpace {
-            let what = "it has no free block for data, and a file system in use writes what it has before a snapshot of it";
-            return Err(PoolError::Unusable { pool: self.pool.name.to_string(), what });
-        }
         let suspended = Suspended::new(&*self.pool.host.dm, &active.name, visibility(origin.kind))?;
         self.message(snap)?;
         Ok(suspended.resume()?)
@@ -240,6 +235,17 @@ impl Change<'_, '_> {
             }
         }
         Ok(())
+    }
+
+    /// A snapshot of a device in use freezes its file system, and XFS waits there for what it can't write: nothing could
+    /// come after it, the pool's growth neither.
+    fn refuse_to_freeze_when_full(&self, origin: &Device) -> Result<(), PoolError> {
+        let is_full = self.usage.mode == Mode::OutOfDataSpace || self.usage.data.free() == DataBlocks(0);
+        if !is_full || self.pool.active_device(origin)?.is_none() {
+            return Ok(());
+        }
+        let what = "it has no free block for data, and a file system in use writes what it has before a snapshot of it";
+        Err(PoolError::Unusable { pool: self.pool.name.to_string(), what })
     }
 
     /// The kernel doesn't look whether its snapshot clock still fits where it packs it.

@@ -1,9 +1,11 @@
 //! What whoever watches over a pool needs of it.
 
 use super::lock::Lock;
-use super::{Location, Pool, PoolError};
+use super::{Location, Pool, PoolError, low_water_mark};
 use crate::backing::Backing;
+use crate::catalog::Policy;
 use crate::dm::{self, Feature, NoSpacePolicy, PoolStatus, Table, ThinPool, Uuid, Visibility};
+use crate::units::DataBlocks;
 
 /// The right to be the one who watches over a pool, for as long as this is held.
 #[derive(Debug)]
@@ -17,11 +19,13 @@ pub struct Pulse {
 }
 
 impl Pulse {
-    /// What the kernel says of the pool; none if it doesn't have the pool, or has another one of its name.
-    pub fn feel(&self, dm: &dyn dm::DeviceMapper) -> Result<Option<PoolStatus>, dm::Error> {
+    /// What the kernel says of the pool, and how many events it had raised before; none if it doesn't have the pool, or has
+    /// another one of its name.
+    pub fn feel(&self, dm: &dyn dm::DeviceMapper) -> Result<Option<(PoolStatus, u32)>, dm::Error> {
         let Some(info) = dm.find(&self.device)? else { return Ok(None) };
         let is_it = info.uuid.as_deref() == Some(self.uuid.as_str());
-        if is_it && info.live { dm.pool_status(&self.device).map(Some) } else { Ok(None) }
+        let status = (is_it && info.live).then(|| dm.pool_status(&self.device)).transpose()?;
+        Ok(status.map(|status| (status, info.events)))
     }
 }
 
@@ -63,7 +67,11 @@ impl Pool<'_> {
         if policy == NoSpacePolicy::Error {
             features.push(Feature::ErrorIfNoSpace);
         }
-        let table = Table::ThinPool(ThinPool { features, ..live });
+        // An older version may have loaded it, with another mark.
+        let Policy { block_size, autoextend_threshold, min_free_space, .. } = self.record.policy;
+        let blocks = DataBlocks(live.length.bytes().0 / block_size.bytes().0);
+        let low_water_mark = low_water_mark(autoextend_threshold, min_free_space, blocks);
+        let table = Table::ThinPool(ThinPool { features, low_water_mark, ..live });
         Ok(self.host.dm.reload(&self.device, &table, Visibility::Internal)?)
     }
 }

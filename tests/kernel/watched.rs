@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use crate::support::{Bench, ok, wait_until};
+use crate::support::{Bench, ok};
 
 /// `thinpool monitor` of a bench's pool. It ends with the test.
 pub struct Monitor {
@@ -67,7 +67,14 @@ impl Monitor {
 
     /// Waits until it has said so that many times.
     pub fn says_times(&self, what: &str, times: usize) {
-        wait_until(&format!("'{what}' of the monitor"), || self.said().matches(what).count() >= times);
+        let has_said = || self.said().matches(what).count() >= times;
+        let in_time = (0..12_000).any(|_| {
+            has_said() || {
+                std::thread::sleep(Duration::from_millis(5));
+                false
+            }
+        });
+        assert!(in_time, "waited a minute for '{what}', {times} times: {}", self.said());
     }
 
     /// How it ends when it is left alone: its exit code, or none if it was killed.

@@ -178,7 +178,8 @@ impl<'a> Pair<'a> {
         let nobody = DeviceNumber { major: 0, minor: 0 };
         let hidden = |number| if ours.contains(&number) { nobody } else { number };
         let mut info = dm.find(name).expect("found")?;
-        (info.device, info.open_count) = (nobody, 0);
+        // The kernel counts renames as events, too.
+        (info.device, info.open_count, info.events) = (nobody, 0, 0);
         let table = dm.table(name).map_err(|error| told(&error)).map(|table| match table {
             Some(Table::Thin(thin)) => Some(Table::Thin(Thin { pool: hidden(thin.pool), ..thin })),
             Some(Table::ThinPool(pool)) => {

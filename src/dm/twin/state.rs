@@ -112,6 +112,7 @@ impl State {
             read_only: device.read_only(),
             deferred_remove: device.deferred_remove,
             live: device.live.is_some(),
+            events: self.pools.get(&device.number()).map_or(0, |pool| pool.events),
         })
     }
 
