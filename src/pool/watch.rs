@@ -71,7 +71,7 @@ impl Pool<'_> {
         let Policy { block_size, autoextend_threshold, min_free_space, .. } = self.record.policy;
         let blocks = DataBlocks(live.length.bytes().0 / block_size.bytes().0);
         let low_water_mark = low_water_mark(autoextend_threshold, min_free_space, blocks);
-        let table = Table::ThinPool(ThinPool { features, low_water_mark, ..live });
+        let table = Table::ThinPool(ThinPool { low_water_mark, features, ..live });
         Ok(self.host.dm.reload(&self.device, &table, Visibility::Internal)?)
     }
 }
