@@ -116,6 +116,8 @@ pub struct Monitor<'h> {
     events: u32,
     /// Whether the kernel will raise its event for data at the next crossing of the mark: it does so once between two resumes.
     armed: bool,
+    /// When it was last made to.
+    armed_at: Option<Instant>,
     /// Whether its samples for forecasts could be written down.
     writes_down: bool,
     /// Whether what an earlier process was killed at is finished.
@@ -184,6 +186,7 @@ impl<'h> Monitor<'h> {
             usage: None,
             events: 0,
             armed: false,
+            armed_at: None,
             writes_down: true,
             has_finished: false,
             room: RoomKnown::No,
@@ -289,27 +292,38 @@ impl<'h> Monitor<'h> {
         }
         self.tell_room(&plan, room);
         self.tell_relief(usage, &plan);
-        let is_armed = self.settle(usage, &plan)?;
+        let again = self.settle(usage, &plan, now)?;
         self.failed = None;
-        if is_armed {
-            return Ok(Some(Duration::ZERO));
+        if again == Some(Duration::ZERO) {
+            return Ok(again);
         }
         let wait = plan.is_stuck().then_some(RETRY);
         self.rest_until = wait.map(|wait| now + wait);
-        Ok(wait)
+        Ok(wait.or(again))
     }
 
     /// Has writes to a full pool wait, or fail, as is planned; and has the kernel raise its event anew where it would not: it
-    /// does so once, until the pool is resumed. Tells whether it will now and would not before: what was written meanwhile
-    /// raises none, so that somebody has to look.
-    fn settle(&mut self, usage: &PoolUsage, plan: &Plan) -> Result<bool, PoolError> {
+    /// does so once, until the pool is resumed. Tells when to look again: at once when it was made to, since what was written
+    /// meanwhile raises none. It isn't made to at every look. Each table that is loaded makes the kernel raise the event for
+    /// scarce metadata anew (`dm_pool_register_metadata_threshold` in `pool_ctr`), for which the next table would be loaded.
+    fn settle(
+        &mut self,
+        usage: &PoolUsage,
+        plan: &Plan,
+        now: Instant,
+    ) -> Result<Option<Duration>, PoolError> {
         let is_below = usage.data.free() > self.rules.low_water_mark(usage.data.total);
-        let is_news = is_below && !self.armed;
-        if usage.no_space != plan.when_full || is_news {
+        let is_spent = is_below && !self.armed;
+        let rests = self.armed_at.is_some_and(|at| now.saturating_duration_since(at) < RETRY);
+        let arms = is_spent && !rests;
+        if usage.no_space != plan.when_full || arms {
             self.pool()?.when_full(plan.when_full)?;
         }
-        self.armed = is_below;
-        Ok(is_news)
+        self.armed = is_below && (self.armed || arms);
+        if arms {
+            self.armed_at = Some(now);
+        }
+        Ok(is_spent.then_some(if arms { Duration::ZERO } else { RETRY }))
     }
 
     fn extend(&mut self, plan: &Plan) -> Result<(), PoolError> {

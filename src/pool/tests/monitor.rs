@@ -192,6 +192,30 @@ fn the_next_crossing_is_heard_after_blocks_were_freed() {
 }
 
 #[test]
+fn a_pool_that_comes_and_goes_across_its_mark_is_not_suspended_at_each_look() {
+    let machine = with_large_container();
+    let mut monitor = begin(&machine);
+    let begun = Instant::now();
+    look(&mut monitor, begun);
+    let costs = |monitor: &mut Monitor<'_>, now| {
+        let before = machine.twin.ioctls();
+        look(monitor, now);
+        machine.twin.ioctls() - before
+    };
+    let quiet = costs(&mut monitor, begun);
+    let cross = || {
+        (0..52).for_each(|mib| write(&machine, mib).expect("written"));
+        machine.twin.discard(&node(), Sectors(0), Bytes::mib(52).sectors()).expect("discarded");
+    };
+    cross();
+    assert_eq!(costs(&mut monitor, begun + RETRY / 2), quiet, "it was made to raise its event a moment ago");
+    assert!(costs(&mut monitor, begun + RETRY) > quiet, "its event is spent, and nobody had it raised anew");
+    let heard = machine.twin.events(&machine.pool().device);
+    cross();
+    assert_ne!(machine.twin.events(&machine.pool().device), heard);
+}
+
+#[test]
 fn a_pool_that_wants_a_check_is_left_alone() {
     let machine = with_large_container();
     (0..52).for_each(|mib| write(&machine, mib).expect("written"));
