@@ -241,12 +241,20 @@ pub fn importing<'a>(name: &'a str, source: &'a Path) -> [&'a OsStr; 4] {
 }
 
 /// Waits for something that happens soon, and fails when it doesn't.
-pub fn wait_until(what: &str, happened: impl Fn() -> bool) {
+pub fn wait_until(what: &str, happened: impl FnMut() -> bool) {
+    assert!(happens(happened), "waited a minute: {what}");
+}
+
+/// Whether something happens within a minute.
+pub fn happens(mut happened: impl FnMut() -> bool) -> bool {
     let give_up = Instant::now() + Duration::from_secs(60);
     while !happened() {
-        assert!(Instant::now() < give_up, "waited a minute: {what}");
+        if Instant::now() >= give_up {
+            return false;
+        }
         std::thread::sleep(Duration::from_millis(5));
     }
+    true
 }
 
 /// Fails unless the pool has exactly the devices that the catalog knows, all of them finished and needed, and sound

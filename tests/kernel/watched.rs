@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use crate::support::{Bench, ok};
+use crate::support::{Bench, happens, ok};
 
 /// `thinpool monitor` of a bench's pool. It ends with the test.
 pub struct Monitor {
@@ -68,25 +68,16 @@ impl Monitor {
     /// Waits until it has said so that many times.
     pub fn says_times(&self, what: &str, times: usize) {
         let has_said = || self.said().matches(what).count() >= times;
-        let in_time = (0..12_000).any(|_| {
-            has_said() || {
-                std::thread::sleep(Duration::from_millis(5));
-                false
-            }
-        });
-        assert!(in_time, "waited a minute for '{what}', {times} times: {}", self.said());
+        assert!(happens(has_said), "waited a minute for '{what}', {times} times: {}", self.said());
     }
 
     /// How it ends when it is left alone: its exit code, or none if it was killed.
     pub fn ends(mut self) -> Option<i32> {
         let mut status = None;
-        for _ in 0..12_000 {
+        happens(|| {
             status = self.child.try_wait().expect("waits");
-            if status.is_some() {
-                break;
-            }
-            std::thread::sleep(Duration::from_millis(5));
-        }
+            status.is_some()
+        });
         status.unwrap_or_else(|| panic!("it doesn't end: {}", self.said())).code()
     }
 
