@@ -1,15 +1,18 @@
 //! What is done to files and directories, each a step at which a test can kill the process.
 
+mod draft;
+
 use std::fmt::Display;
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt, symlink};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, symlink};
 use std::path::Path;
 
 use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
 use nix::sys::stat::{Mode, SFlag, mknod};
 use steps::around;
-use tempfile::NamedTempFile;
+
+pub(crate) use self::draft::{Draft, directory_of, passing_name};
 
 /// Makes a directory, with those above it that are missing. One that exists keeps its mode.
 #[allow(clippy::disallowed_methods, reason = "this is the step")]
@@ -64,22 +67,21 @@ pub(crate) fn rename_new(from: &Path, to: &Path) -> nix::Result<()> {
     step("name", to, || renameat2(AT_FDCWD, from, AT_FDCWD, to, RenameFlags::RENAME_NOREPLACE))
 }
 
-/// Puts a file that is whole in the place of another.
-#[allow(clippy::disallowed_methods, reason = "this is the step")]
-pub(crate) fn replace(file: NamedTempFile, path: &Path) -> io::Result<()> {
-    step("replace", path, || file.persist(path).map(drop).map_err(|failed| failed.error))
-}
-
-/// Writes a text file that anybody may read, as a whole: whoever reads it meanwhile sees the old one or the new one. The
-/// directory is the one that it lies in.
-pub(crate) fn put(directory: &Path, path: &Path, text: &str) -> io::Result<()> {
-    let mut file = tempfile::Builder::new()
-        .prefix(".thinpool")
-        .permissions(std::fs::Permissions::from_mode(0o644))
-        .tempfile_in(directory)?;
-    file.write_all(text.as_bytes())?;
-    sync(file.as_file(), path)?;
-    replace(file, path)
+/// Writes a text file that anybody may read, as a whole: whoever reads it meanwhile sees the old one or the new one.
+pub(crate) fn put(path: &Path, text: &str) -> io::Result<()> {
+    let once = || {
+        let draft = Draft::of(path)?;
+        draft.file().write_all(text.as_bytes())?;
+        draft.replace()
+    };
+    let was_slower = |error: &io::Error| error.kind() == io::ErrorKind::NotFound;
+    for _ in 0..draft::TURNS {
+        match once() {
+            Err(error) if was_slower(&error) => {}
+            put => return put,
+        }
+    }
+    once()
 }
 
 /// Makes a file, or empties the one that is there.
@@ -110,11 +112,6 @@ pub(crate) fn hard_link(from: &Path, to: &Path) -> io::Result<()> {
     step("keep as", to, || std::fs::hard_link(from, to))
 }
 
-/// Gives a temporary file its name, unless there is something of that name.
-pub(crate) fn name_new(file: NamedTempFile, path: &Path) -> io::Result<()> {
-    step("name", path, || file.persist_noclobber(path).map(drop).map_err(|failed| failed.error))
-}
-
 /// Makes a symbolic link.
 #[allow(clippy::disallowed_methods, reason = "this is the step")]
 pub(crate) fn link(to: &Path, path: &Path) -> io::Result<()> {
@@ -131,6 +128,14 @@ pub(crate) fn make_node(path: &Path, mode: Mode, device: nix::libc::dev_t) -> ni
 #[allow(clippy::disallowed_methods, reason = "this is the step")]
 pub(crate) fn remove(path: &Path) -> io::Result<()> {
     step("remove", path, || std::fs::remove_file(path))
+}
+
+/// Removes a file that may be gone.
+pub(crate) fn remove_if_there(path: &Path) -> io::Result<()> {
+    match remove(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        removed => removed,
+    }
 }
 
 /// Removes an empty directory.

@@ -13,7 +13,7 @@ pub(super) fn replace(path: &Path, text: &str) -> Result<(), BootError> {
     let error = |source| BootError::File { action: "write", path: path.to_owned(), source };
     let directory = path.parent().unwrap_or(Path::new("/"));
     files::make_directory(directory, 0o755).map_err(error)?;
-    files::put(directory, path, text).map_err(error)
+    files::put(path, text).map_err(error)
 }
 
 /// Removes a file that may be gone, and its directory if that is one unit's and holds nothing else.
@@ -24,7 +24,9 @@ pub(super) fn remove(path: &Path) -> Result<(), BootError> {
         }
         _ => Ok(()),
     };
-    gone(files::remove(path), path)?;
+    for path in [path, &files::passing_name(path)] {
+        gone(files::remove(path), path)?;
+    }
     match path.parent().filter(|directory| directory.to_string_lossy().ends_with(".service.d")) {
         // An administrator's own drop-in stays.
         Some(directory) => match files::remove_directory(directory) {

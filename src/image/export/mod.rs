@@ -10,7 +10,7 @@ mod documents;
 
 use std::fs::File;
 use std::io::{self, IsTerminal, Seek, Write};
-use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
 use thiserror::Error;
@@ -22,7 +22,7 @@ use super::error::EntryName;
 use super::layer_tar::{LayerDifference, Written};
 use super::progress::{Progress, Stage};
 use crate::catalog::{Image, Layer};
-use crate::files;
+use crate::files::{self, Draft};
 use crate::pool::{DraftStore, Host, ImageName, Location, Pool, PoolError, Reading};
 
 /// How the layers in the archive are compressed.
@@ -161,7 +161,7 @@ impl Target {
         }
     }
 
-    /// Has the archive written to a temporary file, and brings it to where it belongs when it is whole.
+    /// Has the archive written to a file without a name, and brings it to where it belongs when it is whole.
     fn fill(
         self,
         spool: &Path,
@@ -178,21 +178,14 @@ impl Target {
             }
             Self::New(path) => {
                 let failed = |error| ExportError::Write { what: path.display().to_string(), error };
-                let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-                let folder = folder.unwrap_or(Path::new("."));
-                let file = tempfile::Builder::new()
-                    .prefix(".thinpool-export-")
-                    .permissions(std::fs::Permissions::from_mode(0o644))
-                    .tempfile_in(folder)
-                    .map_err(failed)?;
-                let exported = write(file.as_file())?;
-                files::sync(file.as_file(), &path).map_err(failed)?;
-                files::name_new(file, &path).map_err(|error| match error.kind() {
+                let draft = Draft::of(&path).map_err(failed)?;
+                let exported = write(draft.file())?;
+                draft.name_new().map_err(|error| match error.kind() {
                     io::ErrorKind::AlreadyExists => ExportError::Exists(path.clone()),
                     _ => failed(error),
                 })?;
                 // The name too is to be there after a power cut.
-                files::sync_directory(folder).map_err(failed)?;
+                files::sync_directory(files::directory_of(&path)).map_err(failed)?;
                 Ok(exported)
             }
         }

@@ -41,14 +41,11 @@ pub fn write_textfile(path: &Path, statuses: &[Status]) -> Result<(), TextfileEr
     if path.extension().is_none_or(|extension| extension != "prom") {
         return Err(TextfileError::Name(path.to_owned()));
     }
-    let directory = match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
+    let directory = files::directory_of(path);
     if !directory.is_dir() {
         return Err(TextfileError::NoDirectory(directory.to_owned()));
     }
-    files::put(directory, path, &prometheus(statuses))
+    files::put(path, &prometheus(statuses))
         .map_err(|source| TextfileError::Write { path: path.to_owned(), source })
 }
 
