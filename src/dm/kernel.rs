@@ -82,13 +82,22 @@ impl Kernel {
     }
 
     /// Resumes a device. These flags say how it is suspended for a moment where it gets another table.
-    fn resume_by(&self, name: &Name, visibility: Visibility, flags: DmFlags) -> Result<(), Error> {
-        // A device must not stay suspended because semaphores ran out: without a cookie it is resumed as well,
-        // only the wait for udev is lost.
-        let cookie = self.cookie(Operation::Resume, name).unwrap_or_else(|error| {
-            tracing::warn!(device = %name, %error, "resuming without waiting for udev");
-            None
-        });
+    fn resume_by(
+        &self,
+        name: &Name,
+        visibility: Visibility,
+        flags: DmFlags,
+        rules: Rules,
+    ) -> Result<(), Error> {
+        let cookie = match rules {
+            // A device must not stay suspended because semaphores ran out: without a cookie it is resumed as well,
+            // only the wait for udev is lost.
+            Rules::Awaited => self.cookie(Operation::Resume, name).unwrap_or_else(|error| {
+                tracing::warn!(device = %name, %error, "resuming without waiting for udev");
+                None
+            }),
+            Rules::Unawaited => None,
+        };
         self.resume_with(name, visibility, cookie, flags).map(drop)
     }
 
@@ -302,19 +311,21 @@ impl DeviceMapper for Kernel {
         self.load(name, table, access)?;
         // A file system on a thin device isn't frozen for that, nor waited for what it has written: what it writes to a pool
         // that is full may never be done (XFS tries for ever), and a pool doesn't grow while a device in it is being suspended.
-        let flags = match table {
-            Table::Thin(_) => DmFlags::DM_SKIP_LOCKFS | DmFlags::DM_NOFLUSH,
-            Table::ThinPool(_) | Table::Linear(_) => DmFlags::empty(),
+        // Who makes a thin device larger has use for it at once, and udev's look at it is in the way. A pool is everybody's, and
+        // has nothing for udev.
+        let (flags, rules) = match table {
+            Table::Thin(_) => (DmFlags::DM_SKIP_LOCKFS | DmFlags::DM_NOFLUSH, Rules::Awaited),
+            Table::ThinPool(_) | Table::Linear(_) => (DmFlags::empty(), Rules::Unawaited),
         };
-        let Err(error) = self.resume_by(name, visibility, flags) else { return Ok(()) };
+        let Err(error) = self.resume_by(name, visibility, flags, rules) else { return Ok(()) };
         // Two kinds of refusal: a table that reaches beyond a device below is dropped, and a second resume brings
         // the old one back. One that its target refuses to start (a pool smaller than its superblock says) is
         // live already and will never resume: only the old table, loaded once more, frees the device.
-        if self.resume_by(name, visibility, flags).is_err() {
+        if self.resume_by(name, visibility, flags, rules).is_err() {
             match old {
                 Some(old) => {
                     self.load(name, &old, access)?;
-                    self.resume_by(name, visibility, flags)?;
+                    self.resume_by(name, visibility, flags, rules)?;
                 }
                 None => self.clear(name),
             }
@@ -327,7 +338,8 @@ impl DeviceMapper for Kernel {
     }
 
     fn resume(&self, name: &Name, visibility: Visibility) -> Result<(), Error> {
-        self.resume_by(name, visibility, DmFlags::empty())
+        // It keeps the node and the links that it had, and others wait for who has suspended it.
+        self.resume_by(name, visibility, DmFlags::empty(), Rules::Unawaited)
     }
 
     fn keep(&self, info: &Info, visibility: Visibility) -> Result<(), Error> {

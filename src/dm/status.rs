@@ -47,6 +47,14 @@ pub struct PoolUsage {
     pub metadata_low_water: Option<MetaBlocks>,
 }
 
+impl PoolUsage {
+    /// Whether a write that needs a block of its own finds none.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.mode == Mode::OutOfDataSpace || self.data.free() == DataBlocks(0)
+    }
+}
+
 /// Used and total blocks of one kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Blocks<T> {

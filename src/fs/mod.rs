@@ -12,6 +12,7 @@ mod options;
 mod processes;
 mod shield;
 mod trim;
+mod write_back;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
@@ -67,6 +68,9 @@ pub trait FileSystems: Send + Sync {
 
     /// The same, also while it is in use: it is nowhere to be seen any more, and goes when its users are done.
     fn detach(&self, mount: &Mount, whose: &str) -> Result<(), FsError>;
+
+    /// Has what was written brought to a device: by the file system on it, wherever that is mounted, or by who has it open.
+    fn write_back(&self, device: &Path) -> Result<(), FsError>;
 
     /// Puts a mount at another directory. Whoever uses it doesn't notice.
     fn move_mount(&self, from: &Path, to: &Path, whose: &str) -> Result<(), FsError>;
@@ -161,6 +165,10 @@ impl FileSystems for SystemFileSystems {
         refuse_if_covered(mount)?;
         unmount_by(&mount.at, MntFlags::MNT_DETACH)?;
         shield::lower(&mount.at, whose)
+    }
+
+    fn write_back(&self, device: &Path) -> Result<(), FsError> {
+        write_back::write_back(device).map_err(|errno| FsError::Sync { device: device.to_owned(), errno })
     }
 
     fn move_mount(&self, from: &Path, to: &Path, whose: &str) -> Result<(), FsError> {

@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use nix::errno::Errno;
+
 use super::backing::Source;
 use super::lock::Lock;
 use super::{Checking, Pool, PoolError};
@@ -146,17 +148,21 @@ impl Pool<'_> {
     }
 
     pub(super) fn deactivate_under_lock(&mut self, _life: &Lock) -> Result<Deactivated, PoolError> {
-        let change = Lock::exclusive(&self.paths.change_lock(), self.patience)?;
         if self.active()?.is_none() {
             return Ok(Deactivated::Already);
         }
+        self.refuse_if_in_use()?;
+        let readers = self.keep_readers_out()?;
+        self.remove_idle_devices()?;
+        let change = Lock::exclusive(&self.paths.change_lock(), self.patience)?;
+        // What somebody has made active meanwhile.
         self.refuse_if_in_use()?;
         let trusted = self.is_ours_to_load() && self.is_trusted()?;
         self.remove_nodes(Removal::Now)?;
         self.catalog.set_clean(trusted)?;
         self.record.clean = trusted;
         self.catalog.fold()?;
-        drop(change);
+        drop((change, readers));
         if trusted {
             self.back_up_at_rest();
         }
@@ -241,12 +247,36 @@ impl Pool<'_> {
         Ok(())
     }
 
-    /// Removes every device-mapper device of the pool, itself last.
+    /// Takes away the nodes of devices that nobody works with. Each removal waits for udev, so this comes before the lock of
+    /// changes is held: who makes or removes a device is not to wait as well.
+    pub(super) fn remove_idle_devices(&self) -> Result<(), PoolError> {
+        for info in self.nodes()?.into_iter().filter(|info| info.open_count == 0) {
+            let Some(id) = self.id_of(&info) else { continue };
+            // Whoever has the lock is about to use the device: it is looked at again when nobody can change the pool.
+            let _idle = match Lock::try_exclusive(&self.paths.device_lock(id)) {
+                Ok(Some(lock)) => lock,
+                Ok(None) => continue,
+                // A pool that is only half there has no locks.
+                Err(error) if error.is_not_found() => continue,
+                Err(error) => return Err(error.into()),
+            };
+            match self.host.dm.remove(&info.name, Removal::Now) {
+                Err(error) if matches!(error.errno(), Some(Errno::EBUSY | Errno::ENXIO)) => {}
+                removed => drop(removed?),
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes every device-mapper device of the pool, itself last. Who reads the metadata is to be kept out: he has the pool's
+    /// device open, and only a live pool lets go of a metadata snapshot.
     pub(super) fn remove_nodes(&self, removal: Removal) -> Result<(), PoolError> {
-        // Who reads the metadata has its device open, and only a live pool lets go of a metadata snapshot.
-        let _unread = self.keep_readers_out()?;
         for info in self.nodes()? {
-            self.host.dm.remove(&info.name, removal)?;
+            match self.host.dm.remove(&info.name, removal) {
+                // Who had made it active has taken it away.
+                Err(error) if error.errno() == Some(Errno::ENXIO) => {}
+                removed => drop(removed?),
+            }
         }
         // One that a killed mount left would keep its directory from being removed.
         let prefix = Uuid::prefix_of(&self.record.uuid);

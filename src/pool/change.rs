@@ -17,7 +17,7 @@ use super::{Pool, PoolError, now};
 use crate::backing::FileSpace;
 use crate::catalog::{Action, Clock, Device, DeviceKind, DeviceState, Intent};
 use crate::dm::{self, Mode, PoolMessage, PoolStatus, PoolUsage, Suspended};
-use crate::units::{Bytes, DataBlocks, DeviceId, TransactionId};
+use crate::units::{Bytes, DeviceId, TransactionId};
 
 /// How many ids in a row may be found taken in the pool by devices that the catalog doesn't know.
 const UNKNOWN_DEVICES: u32 = 64;
@@ -240,8 +240,7 @@ impl Change<'_, '_> {
     /// A snapshot of a device in use freezes its file system, and XFS waits there for what it can't write: nothing could
     /// come after it, the pool's growth neither.
     fn refuse_to_freeze_when_full(&self, origin: &Device) -> Result<(), PoolError> {
-        let is_full = self.usage.mode == Mode::OutOfDataSpace || self.usage.data.free() == DataBlocks(0);
-        if !is_full || self.pool.active_device(origin)?.is_none() {
+        if !self.usage.is_full() || self.pool.active_device(origin)?.is_none() {
             return Ok(());
         }
         let what = "it has no free block for data, and a file system in use writes what it has before a snapshot of it";

@@ -63,9 +63,12 @@ impl Pool<'_> {
     /// Removes everything of the pool but its directory. The catalog goes last: as long as anything is left, it
     /// says that the pool is being destroyed.
     pub(super) fn clear(&mut self, abandon: bool) -> Result<(), PoolError> {
-        let _change = Lock::exclusive(&self.paths.change_lock(), self.patience)?;
+        let readers = self.keep_readers_out()?;
+        self.remove_idle_devices()?;
+        let change = Lock::exclusive(&self.paths.change_lock(), self.patience)?;
         // What can be refused comes first: until here nothing is lost.
         self.remove_nodes_patiently()?;
+        drop(readers);
         self.refuse_to_give_back(abandon)?;
         if self.record.state == PoolState::Ready {
             self.catalog.set_pool_state(PoolState::Destroying)?;
@@ -73,6 +76,8 @@ impl Pool<'_> {
         }
         // Without its log the file alone must not look like a pool that is ready.
         self.catalog.fold()?;
+        // Whoever waits for the lock finds no pool, unless it is somebody else's: in that one he could still make a device.
+        let _change = matches!(self.record.backing, Backing::ThinPool(_)).then_some(change);
         self.remove_replaced()?;
         remove_backups(&self.paths.backups())?;
         self.give_back_backing(abandon)?;
@@ -229,10 +234,7 @@ pub(super) fn remove_directory(paths: &Paths, life: Lock) -> Result<(), PoolErro
 
 /// Removes a file that may be gone.
 pub(super) fn remove_if_there(path: &Path) -> Result<(), PoolError> {
-    match files::remove(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(io_error("remove", path)(error)),
-        _ => Ok(()),
-    }
+    files::remove_if_there(path).map_err(io_error("remove", path))
 }
 
 /// Removes a directory unless somebody keeps something in it, or has mounted something there.

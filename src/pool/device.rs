@@ -141,9 +141,7 @@ impl Pool<'_> {
     pub(super) fn free_node(&self, node: &dm::Name) -> Result<(), PoolError> {
         let Some(info) = self.host.dm.find(node)? else { return Ok(()) };
         let uuid = info.uuid.clone().unwrap_or_else(|| "none".to_owned());
-        let id = uuid.strip_prefix(&Uuid::prefix_of(&self.record.uuid)).and_then(|id| id.parse::<u32>().ok());
-        let id = id.and_then(|id| DeviceId::try_from(id).ok());
-        match id.map(|id| self.catalog.device(id)).transpose()?.flatten() {
+        match self.id_of(&info).map(|id| self.catalog.device(id)).transpose()?.flatten() {
             Some(other) if other.node != *node => self.name_node(info, &other).map(drop),
             _ => {
                 let expected = self
@@ -182,6 +180,12 @@ impl Pool<'_> {
     /// How a device's removal is to be tried when nobody insists.
     pub(super) fn usual_removal(&self) -> Removal {
         if self.record.policy.deferred_removal { Removal::Deferred } else { Removal::Now }
+    }
+
+    /// Which of this pool's devices an active one is, by its uuid.
+    pub(super) fn id_of(&self, info: &dm::Info) -> Option<DeviceId> {
+        let id = info.uuid.as_deref()?.strip_prefix(&Uuid::prefix_of(&self.record.uuid))?;
+        DeviceId::try_from(id.parse::<u32>().ok()?).ok()
     }
 
     pub(super) fn uuid_of(&self, id: DeviceId) -> Uuid {

@@ -55,9 +55,11 @@ impl<'h> DraftStore<'h> {
     pub fn snapshot(&self, name: &ContainerName) -> Result<(Container, Draft<'h>), PoolError> {
         // Nobody makes it active between our look at it and the snapshot: of an active one that isn't suspended the
         // kernel would take a torn one.
-        let (container, _lock) = self.pool()?.claim(name.as_str())?;
+        let pool = self.pool()?;
+        let (container, _lock) = pool.claim(name.as_str())?;
+        pool.write_back(&container.device)?;
         let options = MountOptions::disposable().without_access_times();
-        let draft = Draft::new(self.pool()?, &container.device, &options)?;
+        let draft = Draft::new(pool, &container.device, &options)?;
         Ok((container, draft))
     }
 
@@ -167,6 +169,20 @@ impl Drop for Draft<'_> {
 }
 
 impl Pool<'_> {
+    /// Has what was written to a device in use brought there: for a snapshot a file system on it is frozen, which writes what it
+    /// still has, and until then nobody else can change the pool.
+    fn write_back(&self, device: &Device) -> Result<(), PoolError> {
+        let Some(info) = self.active_device(device)? else { return Ok(()) };
+        // XFS tries for ever to write what the pool has no room for. A snapshot is refused then.
+        if info.open_count > 0
+            && !self.usage()?.is_full()
+            && let Err(error) = self.host.fs.write_back(&info.device.kernel_node())
+        {
+            tracing::warn!(device = %info.name, %error, "not all of it could be written before the snapshot");
+        }
+        Ok(())
+    }
+
     /// The device of a layer, or the base.
     fn layer_or_base(&self, parent: Option<&str>) -> Result<Device, PoolError> {
         let device = match parent {

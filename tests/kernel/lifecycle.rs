@@ -435,3 +435,40 @@ fn a_pool_that_fails_keeps_no_other_from_being_activated() {
     assert_eq!(bench.devices(), [format!("{second}-pool")]);
     of_second(&["destroy", "--yes"]);
 }
+
+/// What the kernel test can see of a wait for udev is the semaphore that is made for it.
+fn waits_for_udev(places: &[String]) -> usize {
+    places.iter().filter(|place| *place == "before make a semaphore").count()
+}
+
+/// Those places of a command that come after it had the lock of changes for the last time.
+fn under_lock(places: &[String]) -> &[String] {
+    let locked =
+        places.iter().rposition(|place| place.starts_with("after open") && place.ends_with("change.lock"));
+    &places[locked.expect("locked")..]
+}
+
+#[test]
+fn who_changes_a_pool_keeps_nobody_waiting_for_udev_or_for_what_a_file_system_has_to_write() {
+    let bench = Bench::with_image("small");
+    bench.ok(["container", "create", "small", "--name", "used"]);
+    bench.ok(["container", "create", "small", "--name", "other"]);
+    let at = bench.ok(["container", "mount", "used"]);
+    std::fs::write(Path::new(at.trim_end()).join("new"), "content").expect("written");
+    let (said, places) = bench.places(["container", "commit", "used", "image"]);
+    assert_eq!(said.code, 0, "{said:?}");
+    let find = |what: &str| places.iter().position(|place| place.starts_with(what)).expect(what);
+    let (synced, frozen) = (find("after write back what is on"), find("before dm suspend"));
+    let locked = places[..frozen].iter().rposition(|place| place.ends_with("change.lock")).expect("locked");
+    assert!(synced < locked, "{places:#?}");
+    let resumed = frozen
+        + places[frozen..].iter().position(|place| place.starts_with("after dm resume")).expect("resumed");
+    assert_eq!(waits_for_udev(&places[locked..resumed]), 0, "{places:#?}");
+
+    bench.ok(["container", "unmount", "used"]);
+    bench.ok(["container", "activate", "other"]);
+    let (said, places) = bench.places(["deactivate"]);
+    assert_eq!(said.code, 0, "{said:?}");
+    // The pool's own device: after it there is no pool to be changed.
+    assert_eq!((waits_for_udev(&places) > 1, waits_for_udev(under_lock(&places))), (true, 1), "{places:#?}");
+}

@@ -88,6 +88,16 @@ impl Bench {
         self.command(arguments).output().expect("thinpool runs").into()
     }
 
+    /// Runs the command and gives the places before and after each of its steps, in their order.
+    pub fn places<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> (Said, Vec<String>) {
+        let names = self.beside("steps");
+        let said =
+            self.command(arguments).env("THINPOOL_STEPS", &names).output().expect("thinpool runs").into();
+        let places = std::fs::read_to_string(&names).expect("names");
+        std::fs::remove_file(&names).expect("removed");
+        (said, places.lines().map(str::to_owned).collect())
+    }
+
     /// Runs the command, which must succeed, and gives what it printed.
     pub fn ok<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> String {
         let said = self.run(arguments);

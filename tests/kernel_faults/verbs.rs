@@ -66,6 +66,15 @@ pub const VERBS: &[Verb] = &[
         |_| words(&["container", "commit", "web", "second"]),
         &[0, 7],
     ),
+    verb(
+        "container commit --mounted",
+        |bench| {
+            no_image(bench);
+            written(bench);
+        },
+        |_| words(&["container", "commit", "web", "second"]),
+        &[0, 7],
+    ),
     verb("image import", no_image, importing, &[0, 7]),
     verb("image remove", image, |_| words(&["image", "remove", "second"]), &[0, 4]),
     verb("container create", no_web, |_| words(&["container", "create", "small", "--name", "web"]), &[0, 7]),
@@ -263,6 +272,16 @@ fn active(bench: &Bench) {
 fn mounted(bench: &Bench) {
     inactive(bench);
     pool(bench, |pool| pool.mount_container(&name("web"), &MountRequest::default()).map(drop));
+}
+
+/// Mounted, with a file that no layer has yet.
+fn written(bench: &Bench) {
+    inactive(bench);
+    pool(bench, |pool| {
+        let at = pool.mount_container(&name("web"), &MountRequest::default())?;
+        std::fs::write(at.join("new"), uuid::Uuid::new_v4().to_string()).expect("written");
+        Ok(())
+    });
 }
 
 /// Takes what a verb has made of the container `web` back, by whichever name: its mount and its node.

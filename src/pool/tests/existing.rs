@@ -2,7 +2,7 @@
 
 use super::kills::killed_everywhere;
 use super::machine::Machine;
-use crate::dm::{Linear, Name, PoolMessage, Table, Thin, Uuid};
+use crate::dm::{Linear, Name, PoolMessage, PoolStatus, Table, Thin, Uuid};
 use crate::pool::{Checking, Deactivated, PoolError, SetUp};
 use crate::units::{Bytes, DeviceId, Sectors, TransactionId};
 
@@ -72,6 +72,23 @@ fn an_empty_thin_pool_is_adopted_and_its_containers_are_there_after_a_reboot() {
     assert!(machine.containers().contains("web"));
     assert_eq!(machine.pool().deactivate().expect("deactivated"), Deactivated::Now);
     assert_eq!(machine.host.dm.list().expect("listed").len(), 1, "the pool is its owner's to take down");
+}
+
+/// A metadata snapshot keeps every block that was in use when it was made.
+#[test]
+fn what_a_killed_reader_holds_is_let_go_of_when_the_pool_is_given_back() {
+    let machine = with_container();
+    machine.twin.die_at(2);
+    machine.pool().read_metadata(crate::thin_metadata::Metadata::devices).expect_err("killed");
+    machine.twin.revive();
+    let held = || match machine.host.dm.pool_status(machine.somebody_elses_pool()).expect("told") {
+        PoolStatus::Working(usage) => usage.held_metadata_root,
+        status => panic!("{status:?}"),
+    };
+    assert!(held().is_some());
+    destroy(&machine, "destroyed");
+    assert_given_back_empty(&machine, "destroyed");
+    assert_eq!(held(), None);
 }
 
 #[test]
