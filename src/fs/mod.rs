@@ -141,11 +141,14 @@ impl FileSystems for SystemFileSystems {
     }
 
     fn mount(&self, mount: &NewMount<'_>) -> Result<(), FsError> {
-        let detached = Detached::open(mount.kind, mount.device, mount.options)?;
+        // First, so that it comes first where mounts are listed: since Linux 6.8 they are in the order in which they were made, not
+        // attached, and who reads the list takes the last for the one on top.
         if !mount.options.propagates {
             shield::raise(mount.at, mount.whose)?;
         }
-        detached.attach(mount.at).inspect_err(|_| {
+        let attached = Detached::open(mount.kind, mount.device, mount.options)
+            .and_then(|detached| detached.attach(mount.at));
+        attached.inspect_err(|_| {
             if let Err(error) = shield::lower(mount.at, mount.whose) {
                 tracing::warn!(at = %mount.at.display(), %error, "an empty, read-only tmpfs stays there");
             }

@@ -25,6 +25,9 @@ const PROBING: Duration = Duration::from_secs(2);
 /// Between two looks.
 const PAUSE: Duration = Duration::from_millis(20);
 
+/// A growth suspends its pool up to three times in a row: for metadata, for data, and for what a full pool does.
+const SUSPENSIONS: u32 = 3;
+
 /// What a device is activated for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Use {
@@ -65,15 +68,20 @@ impl Pool<'_> {
     }
 
     /// Loads a thin device's table. The kernel takes none while the pool is suspended, which it is for a moment while it
-    /// grows (`thin_ctr`), and says EINVAL. Nobody suspends it as long as we hold the lock.
+    /// grows (`thin_ctr`), and says EINVAL. Who suspends it holds the lock of changes until it is live again; the next step of its
+    /// growth may come at once.
     fn while_pool_is_live<T>(&self, load: impl Fn() -> Result<T, dm::Error>) -> Result<T, PoolError> {
-        match load() {
-            Err(error) if error.errno() == Some(Errno::EINVAL) => {
-                let _change = Lock::exclusive(&self.paths.change_lock(), self.patience)?;
-                Ok(load()?)
+        for _ in 0..SUSPENSIONS {
+            match load() {
+                Err(error) if error.errno() == Some(Errno::EINVAL) => {
+                    drop(Lock::exclusive(&self.paths.change_lock(), self.patience)?);
+                    // One that has failed takes none either, and never will.
+                    self.usage()?;
+                }
+                loaded => return Ok(loaded?),
             }
-            loaded => Ok(loaded?),
         }
+        Ok(load()?)
     }
 
     /// Takes a device's node away. One in use stays, with an error, unless its removal may be deferred.
