@@ -58,8 +58,11 @@ impl Draft {
     pub(crate) fn name_new(self) -> io::Result<()> {
         sync(self.file(), &self.path)?;
         match self.kind {
-            // btrfs makes nothing durable of a file without a name.
-            Kind::Nameless(file) => link(&file, &self.path).and_then(|()| sync(&file, &self.path)),
+            Kind::Nameless(file) => {
+                link(&file, &self.path)?;
+                // btrfs makes nothing durable of a file without a name.
+                sync(&file, &self.path).inspect_err(|_| drop(remove_if_there(&self.path)))
+            }
             Kind::Named(file) => step("name", &self.path, || {
                 file.persist_noclobber(&self.path).map(drop).map_err(|failed| failed.error)
             }),
