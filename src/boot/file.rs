@@ -1,5 +1,6 @@
 //! Files of other programs' configuration, whole or not at all.
 
+use std::io::ErrorKind;
 use std::path::Path;
 
 use super::BootError;
@@ -11,27 +12,26 @@ pub(super) fn replace(path: &Path, text: &str) -> Result<(), BootError> {
         return Ok(());
     }
     let error = |source| BootError::File { action: "write", path: path.to_owned(), source };
-    let directory = path.parent().unwrap_or(Path::new("/"));
-    files::make_directory(directory, 0o755).map_err(error)?;
+    files::make_directory(files::directory_of(path), 0o755).map_err(error)?;
     files::put(path, text).map_err(error)
 }
 
 /// Removes a file that may be gone, and its directory if that is one unit's and holds nothing else.
 pub(super) fn remove(path: &Path) -> Result<(), BootError> {
-    let gone = |result: std::io::Result<()>, path: &Path| match result {
-        Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
-            Err(BootError::File { action: "remove", path: path.to_owned(), source })
-        }
-        _ => Ok(()),
+    let error = |path: &Path| {
+        let path = path.to_owned();
+        |source| BootError::File { action: "remove", path, source }
     };
     for path in [path, &files::passing_name(path)] {
-        gone(files::remove(path), path)?;
+        files::remove_if_there(path).map_err(error(path))?;
     }
     match path.parent().filter(|directory| directory.to_string_lossy().ends_with(".service.d")) {
-        // An administrator's own drop-in stays.
         Some(directory) => match files::remove_directory(directory) {
-            Err(error) if error.kind() == std::io::ErrorKind::DirectoryNotEmpty => Ok(()),
-            removed => gone(removed, directory),
+            // An administrator's own drop-in stays.
+            Err(source) if matches!(source.kind(), ErrorKind::DirectoryNotEmpty | ErrorKind::NotFound) => {
+                Ok(())
+            }
+            removed => removed.map_err(error(directory)),
         },
         None => Ok(()),
     }
