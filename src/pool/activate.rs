@@ -153,10 +153,14 @@ impl Pool<'_> {
         }
         self.refuse_if_in_use()?;
         let readers = self.keep_readers_out()?;
-        self.remove_idle_devices()?;
-        let change = Lock::exclusive(&self.paths.change_lock(), self.patience)?;
-        // What somebody has made active meanwhile.
-        self.refuse_if_in_use()?;
+        let change = self.stop_changes().map_err(|error| {
+            let back = self.activate_remembered().map(|failed| {
+                for container in failed {
+                    tracing::warn!(container = container.name, error = %container.error, "it is not active any more");
+                }
+            });
+            error.after_cleaning_up(back)
+        })?;
         let trusted = self.is_ours_to_load() && self.is_trusted()?;
         self.remove_nodes(Removal::Now)?;
         self.catalog.set_clean(trusted)?;
@@ -245,6 +249,16 @@ impl Pool<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Lets nobody change the pool any more, whose devices are nearly all gone then. If it can't be, nodes are gone that are to be
+    /// there whenever the pool is active.
+    fn stop_changes(&self) -> Result<Lock, PoolError> {
+        self.remove_idle_devices()?;
+        let change = Lock::exclusive(&self.paths.change_lock(), self.patience)?;
+        // What somebody has made active meanwhile.
+        self.refuse_if_in_use()?;
+        Ok(change)
     }
 
     /// Takes away the nodes of devices that nobody works with. Each removal waits for udev, so this comes before the lock of

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::machine::Machine;
 use crate::dm::{Access, DeviceNumber, Linear, Name, NewDevice, Rules, Table, Uuid, Visibility};
+use crate::pool::lock::Lock;
 use crate::pool::{Activated, Checking, Deactivated, MountRequest, PoolError};
 use crate::units::{Bytes, Sectors};
 
@@ -47,6 +48,21 @@ fn a_container_that_was_activated_is_there_after_each_reboot_until_it_is_deactiv
     machine.remove("one").expect("removed");
     assert_eq!(come_up(&machine), [""; 0]);
     assert_eq!(nodes(&machine), ["test-pool"]);
+}
+
+#[test]
+fn a_deactivation_that_comes_to_nothing_leaves_every_container_its_node() {
+    let machine = with_active(&["one", "two"]);
+    let mut pool = machine.pool();
+    pool.patience = Duration::ZERO;
+    let held = Lock::exclusive(&pool.paths.change_lock(), pool.patience).expect("free");
+    let before = machine.twin.ioctls();
+    pool.deactivate().expect_err("somebody changes the pool");
+    assert!(machine.twin.ioctls() > before, "it had taken none away");
+    assert_eq!(nodes(&machine), ["test-one", "test-pool", "test-two"]);
+    drop(held);
+    assert_eq!(pool.deactivate().expect("deactivated"), Deactivated::Now);
+    assert_eq!(nodes(&machine), [""; 0]);
 }
 
 #[test]
