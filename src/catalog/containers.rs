@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use rusqlite::{OptionalExtension, Row, Transaction, named_params};
 
 use super::pool::{from_json, json};
-use super::{Catalog, CatalogError, Device, DeviceState, Durability, devices};
+use super::{Catalog, CatalogError, Device, DeviceState, Durability, Prepared, devices};
 use crate::dm::Name;
 use crate::units::DeviceId;
 
@@ -29,7 +29,7 @@ pub struct Container {
 impl Container {
     /// Writes the name down, in the step that records the intent to make its device. `false` if its image is gone.
     pub(crate) fn insert(&self, transaction: &Transaction<'_>) -> Result<bool, rusqlite::Error> {
-        let inserted = transaction.execute(
+        let inserted = transaction.tell(
             "INSERT INTO container (name, device, image, created, labels)
              SELECT :name, :device, name, :created, :labels FROM image WHERE name = :image",
             named_params! {
@@ -45,8 +45,8 @@ impl Catalog {
     /// A container by its name, however far its life has come: a name is taken from the first moment on.
     pub fn container(&self, name: &str) -> Result<Option<Container>, CatalogError> {
         self.read(|connection| {
-            let mut query = connection.prepare("SELECT * FROM container WHERE name = ?1")?;
-            query.query_row([name], |row| from_row(connection, row)).optional()
+            let query = "SELECT * FROM container WHERE name = ?1";
+            connection.ask(query, [name], |row| from_row(connection, row)).optional()
         })
     }
 
@@ -62,7 +62,7 @@ impl Catalog {
 
     fn ready_containers(&self, and: &str) -> Result<Vec<Container>, CatalogError> {
         self.read(|connection| {
-            let mut query = connection.prepare(&format!(
+            let mut query = connection.prepare_cached(&format!(
                 "SELECT container.* FROM container JOIN device ON device.id = container.device
                  WHERE device.state = 'ready' {and} ORDER BY container.name"
             ))?;
@@ -74,7 +74,7 @@ impl Catalog {
     pub fn set_container_active(&mut self, name: &str, active: bool) -> Result<(), CatalogError> {
         self.change(Durability::Synced, |transaction| {
             let values = rusqlite::params![name, active];
-            transaction.execute("UPDATE container SET active = ?2 WHERE name = ?1", values).map(drop)
+            transaction.tell("UPDATE container SET active = ?2 WHERE name = ?1", values).map(drop)
         })
     }
 
@@ -90,13 +90,13 @@ impl Catalog {
         const FREE: &str = "SELECT NOT EXISTS (SELECT 1 FROM container WHERE name = ?1)
                                AND NOT EXISTS (SELECT 1 FROM device WHERE node = ?2)";
         let renamed = self.change_if(Durability::Synced, |transaction| {
-            if !transaction.query_row(FREE, (name, node.as_str()), |row| row.get(0))? {
+            if !transaction.ask(FREE, (name, node.as_str()), |row| row.get(0))? {
                 return Ok(None);
             }
             transaction
-                .execute("UPDATE device SET node = ?2 WHERE id = ?1", (container.device.id, node.as_str()))?;
+                .tell("UPDATE device SET node = ?2 WHERE id = ?1", (container.device.id, node.as_str()))?;
             let values = (&container.name, name);
-            transaction.execute("UPDATE container SET name = ?2 WHERE name = ?1", values).map(Some)
+            transaction.tell("UPDATE container SET name = ?2 WHERE name = ?1", values).map(Some)
         })?;
         Ok(renamed == Some(1))
     }
@@ -105,7 +105,7 @@ impl Catalog {
     /// are still to be freed.
     pub fn remove_container(&mut self, container: &Container) -> Result<(), CatalogError> {
         self.change(Durability::Synced, |transaction| {
-            transaction.execute("DELETE FROM container WHERE name = ?1", [&container.name])?;
+            transaction.tell("DELETE FROM container WHERE name = ?1", [&container.name])?;
             devices::set_state(transaction, container.device.id, DeviceState::Deleted)
         })
     }

@@ -3,7 +3,7 @@
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, Type, ValueRef};
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, named_params};
 
-use super::{Catalog, CatalogError, Durability};
+use super::{Catalog, CatalogError, Durability, Prepared};
 use crate::dm::Name;
 use crate::units::{Bytes, DeviceId, TransactionId};
 
@@ -125,7 +125,7 @@ impl Catalog {
     pub fn device_ids(&self) -> Result<Vec<DeviceId>, CatalogError> {
         self.read(|connection| {
             connection
-                .prepare("SELECT id FROM device ORDER BY id")?
+                .prepare_cached("SELECT id FROM device ORDER BY id")?
                 .query_map([], |row| row.get(0))?
                 .collect()
         })
@@ -134,16 +134,15 @@ impl Catalog {
     /// One device.
     pub fn device(&self, id: DeviceId) -> Result<Option<Device>, CatalogError> {
         self.read(|connection| {
-            connection.query_row("SELECT * FROM device WHERE id = ?1", [id], from_row).optional()
+            connection.ask("SELECT * FROM device WHERE id = ?1", [id], from_row).optional()
         })
     }
 
     /// The base, once it is ready.
     pub fn base(&self) -> Result<Option<Device>, CatalogError> {
         self.read(|connection| {
-            let mut query =
-                connection.prepare("SELECT * FROM device WHERE kind = 'base' AND state = 'ready'")?;
-            query.query_row([], from_row).optional()
+            let query = "SELECT * FROM device WHERE kind = 'base' AND state = 'ready'";
+            connection.ask(query, [], from_row).optional()
         })
     }
 
@@ -153,38 +152,41 @@ impl Catalog {
             // The index has those that aren't ready, and SQLite takes it only if the query says that these are meant.
             let those = if state == DeviceState::Ready { "" } else { "AND state != 'ready'" };
             let query = format!("SELECT * FROM device WHERE state = ?1 {those} ORDER BY id");
-            connection.prepare(&query)?.query_map([state], from_row)?.collect()
+            connection.prepare_cached(&query)?.query_map([state], from_row)?.collect()
         })
     }
 
-    /// How many devices there are.
+    /// How many devices there are. Nearly all are containers: they are what is left of all, which `SQLite` counts page by page
+    /// (its `OP_Count`), when the others are taken off, which it counts one by one.
     pub fn counts(&self) -> Result<Counts, CatalogError> {
+        const COUNTS: &str = "
+            WITH counted AS (
+                SELECT (SELECT count(*) FROM device) AS devices,
+                       (SELECT count(*) FROM device WHERE state != 'ready') AS unready,
+                       (SELECT count(*) FROM device WHERE kind = 'base' AND state = 'ready') AS bases,
+                       (SELECT count(*) FROM device WHERE kind = 'image' AND state = 'ready') AS layers)
+            SELECT bases, layers, devices - unready - bases - layers AS containers,
+                   (SELECT count(*) FROM image) AS images,
+                   (SELECT count(*) FROM device WHERE state != 'ready' AND state = 'deleted') AS deleted
+            FROM counted";
         self.read(|connection| {
-            connection.query_row(
-                "SELECT (SELECT count(*) FROM device WHERE kind = 'base' AND state = 'ready'),
-                        (SELECT count(*) FROM device WHERE kind = 'image' AND state = 'ready'),
-                        (SELECT count(*) FROM image),
-                        (SELECT count(*) FROM device WHERE kind = 'container' AND state = 'ready'),
-                        (SELECT count(*) FROM device WHERE state = 'deleted')",
-                [],
-                |row| {
-                    let count = |column| row.get::<_, i64>(column).map(i64::cast_unsigned);
-                    Ok(Counts {
-                        bases: count(0)?,
-                        layers: count(1)?,
-                        images: count(2)?,
-                        containers: count(3)?,
-                        deleted: count(4)?,
-                    })
-                },
-            )
+            connection.ask(COUNTS, [], |row| {
+                let count = |column| row.get::<_, i64>(column).map(i64::cast_unsigned);
+                Ok(Counts {
+                    bases: count("bases")?,
+                    layers: count("layers")?,
+                    images: count("images")?,
+                    containers: count("containers")?,
+                    deleted: count("deleted")?,
+                })
+            })
         })
     }
 
     /// How many devices there are, whatever their state.
     pub fn device_count(&self) -> Result<u64, CatalogError> {
         let count = |row: &Row<'_>| row.get::<_, i64>(0).map(i64::cast_unsigned);
-        self.read(|connection| connection.query_row("SELECT count(*) FROM device", [], count))
+        self.read(|connection| connection.ask("SELECT count(*) FROM device", [], count))
     }
 
     /// Records how far a device's life has come.
@@ -207,7 +209,7 @@ impl Catalog {
     ) -> Result<(), CatalogError> {
         self.change(Durability::Synced, |transaction| {
             let query = "UPDATE device SET size = ?2, growing = 1 WHERE id = ?1";
-            transaction.execute(query, (id, size))?;
+            transaction.tell(query, (id, size))?;
             and(transaction)
         })
     }
@@ -216,7 +218,7 @@ impl Catalog {
     pub fn growing_devices(&self) -> Result<Vec<Device>, CatalogError> {
         self.read(|connection| {
             let mut query = connection
-                .prepare("SELECT * FROM device WHERE growing = 1 AND state = 'ready' ORDER BY id")?;
+                .prepare_cached("SELECT * FROM device WHERE growing = 1 AND state = 'ready' ORDER BY id")?;
             query.query_map([], from_row)?.collect()
         })
     }
@@ -224,7 +226,7 @@ impl Catalog {
     /// Records that the file system fills its device. Should a power cut lose this, it is only found once more that it does.
     pub fn end_device_growth(&mut self, id: DeviceId) -> Result<(), CatalogError> {
         self.change(Durability::Ordered, |transaction| {
-            transaction.execute("UPDATE device SET growing = 0 WHERE id = ?1", [id]).map(drop)
+            transaction.tell("UPDATE device SET growing = 0 WHERE id = ?1", [id]).map(drop)
         })
     }
 
@@ -236,11 +238,11 @@ impl Catalog {
                            AND NOT EXISTS (SELECT 1 FROM device WHERE id = one.id + 1) ORDER BY id LIMIT 1";
         let in_range = |id: i64| u32::try_from(id).ok().and_then(|id| DeviceId::try_from(id).ok());
         self.read(|connection| {
-            let after_last = connection.query_row(LAST, [after], |row| row.get(0))?;
+            let after_last = connection.ask(LAST, [after], |row| row.get(0))?;
             if let Some(id) = in_range(after_last) {
                 return Ok(Some(id));
             }
-            let gap = connection.query_row(GAP, [after], |row| row.get(0)).optional()?;
+            let gap = connection.ask(GAP, [after], |row| row.get(0)).optional()?;
             Ok(gap.and_then(in_range))
         })
     }
@@ -249,32 +251,25 @@ impl Catalog {
     pub fn device_by_node(&self, node: &Name) -> Result<Option<Device>, CatalogError> {
         self.read(|connection| {
             let query = "SELECT * FROM device WHERE node = ?1";
-            connection.query_row(query, [node.as_str()], from_row).optional()
+            connection.ask(query, [node.as_str()], from_row).optional()
         })
     }
 }
 
-pub(super) fn insert(transaction: &Transaction<'_>, device: &Device) -> Result<(), rusqlite::Error> {
-    transaction.execute(
-        "INSERT INTO device (id, node, kind, state, origin, size, created, growing)
-         VALUES (:id, :node, :kind, :state, :origin, :size, :created, :growing)",
-        named_params! {
-            ":id": device.id, ":node": device.node.as_str(), ":kind": device.kind, ":state": device.state, ":origin": device.origin,
-            ":size": device.size, ":created": device.created, ":growing": device.growing,
-        },
-    )?;
-    Ok(())
-}
-
-/// Remembers the pool's transaction id when the device was made. The kernel keeps it with the device, so it tells this
-/// device from any other that has, had or will have its id.
-pub(super) fn set_made_at(
+/// Writes down a new device, and the pool's transaction id when it was made. The kernel keeps that with the device, so it tells
+/// this device from any other that has, had or will have its id.
+pub(super) fn insert(
     transaction: &Transaction<'_>,
-    id: DeviceId,
+    device: &Device,
     made_at: TransactionId,
 ) -> Result<(), rusqlite::Error> {
-    let values = (id, made_at.0.cast_signed());
-    transaction.execute("UPDATE device SET made_at = ?2 WHERE id = ?1", values).map(drop)
+    let change = "INSERT INTO device (id, node, kind, state, origin, size, created, growing, made_at)
+                  VALUES (:id, :node, :kind, :state, :origin, :size, :created, :growing, :made_at)";
+    let values = named_params! {
+        ":id": device.id, ":node": device.node.as_str(), ":kind": device.kind, ":state": device.state, ":origin": device.origin,
+        ":size": device.size, ":created": device.created, ":growing": device.growing, ":made_at": made_at.0.cast_signed(),
+    };
+    transaction.tell(change, values).map(drop)
 }
 
 pub(super) fn set_state(
@@ -282,17 +277,17 @@ pub(super) fn set_state(
     id: DeviceId,
     state: DeviceState,
 ) -> Result<(), rusqlite::Error> {
-    transaction.execute("UPDATE device SET state = ?2 WHERE id = ?1", (id, state)).map(drop)
+    transaction.tell("UPDATE device SET state = ?2 WHERE id = ?1", (id, state)).map(drop)
 }
 
 /// Whether a device is there and acknowledged.
 pub(super) fn is_ready(transaction: &Transaction<'_>, id: DeviceId) -> Result<bool, rusqlite::Error> {
     let query = "SELECT EXISTS (SELECT 1 FROM device WHERE id = ?1 AND state = 'ready')";
-    transaction.query_row(query, [id], |row| row.get(0))
+    transaction.ask(query, [id], |row| row.get(0))
 }
 
 pub(super) fn delete(transaction: &Transaction<'_>, id: DeviceId) -> Result<(), rusqlite::Error> {
-    transaction.execute("DELETE FROM device WHERE id = ?1", [id]).map(drop)
+    transaction.tell("DELETE FROM device WHERE id = ?1", [id]).map(drop)
 }
 
 pub(super) fn from_row(row: &Row<'_>) -> Result<Device, rusqlite::Error> {
@@ -310,8 +305,7 @@ pub(super) fn from_row(row: &Row<'_>) -> Result<Device, rusqlite::Error> {
     })
 }
 
-/// A device that must be there, since something refers to it. A list asks for one with each of its rows, so that the query is
-/// understood once and kept.
+/// A device that must be there, since something refers to it.
 pub(super) fn get(connection: &Connection, id: DeviceId) -> Result<Device, rusqlite::Error> {
-    connection.prepare_cached("SELECT * FROM device WHERE id = ?1")?.query_row([id], from_row)
+    connection.ask("SELECT * FROM device WHERE id = ?1", [id], from_row)
 }

@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, OptionalExtension, Row, named_params};
 
-use super::{Catalog, CatalogError, Device, DeviceState, Durability, devices};
+use super::{Catalog, CatalogError, Device, DeviceState, Durability, Prepared, devices};
 use crate::units::{Bytes, DeviceId};
 
 /// A finished layer: a device whose content is known by what it was made of.
@@ -59,7 +59,7 @@ impl Catalog {
     pub fn layer(&self, chain: &str) -> Result<Option<Layer>, CatalogError> {
         self.read(|connection| {
             let query = "SELECT * FROM layer WHERE chain = ?1";
-            connection.query_row(query, [chain], layer_from_row).optional()
+            connection.ask(query, [chain], layer_from_row).optional()
         })
     }
 
@@ -67,7 +67,7 @@ impl Catalog {
     pub fn layer_on(&self, device: DeviceId) -> Result<Option<Layer>, CatalogError> {
         self.read(|connection| {
             let query = "SELECT * FROM layer WHERE device = ?1";
-            connection.query_row(query, [device], layer_from_row).optional()
+            connection.ask(query, [device], layer_from_row).optional()
         })
     }
 
@@ -80,7 +80,7 @@ impl Catalog {
                 SELECT depth + 1, layer.chain, layer.diff, layer.parent, layer.content, layer.device
                 FROM layer JOIN below ON layer.chain = below.parent)
             SELECT * FROM below ORDER BY depth DESC";
-        self.read(|connection| connection.prepare(DOWN)?.query_map([chain], layer_from_row)?.collect())
+        self.read(|connection| connection.prepare_cached(DOWN)?.query_map([chain], layer_from_row)?.collect())
     }
 
     /// Makes a draft a finished layer. `false` if there is one with this chain id already; then nothing changes. Its device
@@ -88,7 +88,7 @@ impl Catalog {
     /// as this one is there, and the container isn't.
     pub fn finish_layer(&mut self, layer: &Layer) -> Result<bool, CatalogError> {
         self.change(Durability::Synced, |transaction| {
-            let added = transaction.execute(
+            let added = transaction.tell(
                 "INSERT INTO layer (chain, diff, parent, content, device)
                  VALUES (:chain, :diff, :parent, :content, :device) ON CONFLICT (chain) DO NOTHING",
                 named_params! {
@@ -98,7 +98,7 @@ impl Catalog {
             )?;
             if added == 1 {
                 devices::set_state(transaction, layer.device, DeviceState::Ready)?;
-                transaction.execute(
+                transaction.tell(
                     "UPDATE device SET origin = coalesce((SELECT device FROM layer WHERE chain = ?2), origin)
                      WHERE id = ?1",
                     (layer.device, &layer.parent),
@@ -119,7 +119,7 @@ impl Catalog {
     ) -> Result<bool, CatalogError> {
         self.change(Durability::Synced, |transaction| {
             // One step with the look at the layer: it can't be marked for deletion in between.
-            let added = transaction.execute(
+            let added = transaction.tell(
                 "INSERT INTO image (name, device, chain, config, created)
                  SELECT :name, device.id, layer.chain, :config, :created
                  FROM layer JOIN device ON device.id = layer.device
@@ -144,7 +144,7 @@ impl Catalog {
     fn images_where(&self, condition: &str, value: &str) -> Result<Vec<Image>, CatalogError> {
         self.read(|connection| {
             let mut query =
-                connection.prepare(&format!("SELECT * FROM image WHERE {condition} ORDER BY name"))?;
+                connection.prepare_cached(&format!("SELECT * FROM image WHERE {condition} ORDER BY name"))?;
             let images = query.query_map([value], |row| image_from_row(connection, row))?;
             images.collect()
         })
@@ -154,7 +154,7 @@ impl Catalog {
     /// old one; then nothing changes.
     pub fn tag_image(&mut self, name: &str, new: &str) -> Result<bool, CatalogError> {
         self.change(Durability::Synced, |transaction| {
-            let added = transaction.execute(
+            let added = transaction.tell(
                 "INSERT INTO image (name, device, chain, config, created)
                  SELECT ?2, device, chain, config, created FROM image WHERE name = ?1
                  ON CONFLICT (name) DO NOTHING",
@@ -167,7 +167,7 @@ impl Catalog {
     /// All names of the image that has this one, by name.
     pub fn names_of(&self, name: &str) -> Result<Vec<String>, CatalogError> {
         self.read(|connection| {
-            let mut query = connection.prepare(&format!("{ALL_NAMES} ORDER BY name"))?;
+            let mut query = connection.prepare_cached(&format!("{ALL_NAMES} ORDER BY name"))?;
             query.query_map([name], |row| row.get(0))?.collect()
         })
     }
@@ -178,13 +178,13 @@ impl Catalog {
     pub fn remove_image(&mut self, name: &str) -> Result<Vec<String>, CatalogError> {
         self.change(Durability::Synced, |transaction| {
             let other = format!("{ALL_NAMES} AND name != ?1 ORDER BY name LIMIT 1");
-            let other: Option<String> = transaction.query_row(&other, [name], |row| row.get(0)).optional()?;
+            let other: Option<String> = transaction.ask(&other, [name], |row| row.get(0)).optional()?;
             if let Some(other) = other {
-                transaction.execute("UPDATE container SET image = ?2 WHERE image = ?1", [name, &other])?;
+                transaction.tell("UPDATE container SET image = ?2 WHERE image = ?1", [name, &other])?;
             }
             let containers = containers_of(transaction, name)?;
             if containers.is_empty() {
-                transaction.execute("DELETE FROM image WHERE name = ?1", [name])?;
+                transaction.tell("DELETE FROM image WHERE name = ?1", [name])?;
             }
             Ok(containers)
         })
@@ -197,12 +197,12 @@ impl Catalog {
         // What removing them would come to is found out by removing them, and not meaning it.
         self.change_if(Durability::Ordered, |transaction| {
             let content = "SELECT coalesce(sum(content), 0) FROM layer";
-            let content = || transaction.query_row(content, [], |row| row.get::<_, Bytes>(0));
+            let content = || transaction.ask(content, [], |row| row.get::<_, Bytes>(0));
             let before = content()?;
-            let mut query =
-                transaction.prepare(&format!("SELECT name FROM image WHERE {UNUSED} ORDER BY name"))?;
+            let mut query = transaction
+                .prepare_cached(&format!("SELECT name FROM image WHERE {UNUSED} ORDER BY name"))?;
             unused.0 = query.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
-            transaction.execute(&format!("DELETE FROM image WHERE {UNUSED}"), [])?;
+            transaction.tell(&format!("DELETE FROM image WHERE {UNUSED}"), [])?;
             while forget_unneeded(transaction)? > 0 {}
             unused.1 = Bytes(before.0.saturating_sub(content()?.0));
             Ok(None::<()>)
@@ -214,7 +214,7 @@ impl Catalog {
     pub fn forget_unneeded_layers(&mut self) -> Result<(), CatalogError> {
         // Looking first keeps the usual case, in which there is none, from writing at all.
         let query = format!("SELECT EXISTS ({UNNEEDED_LAYERS})");
-        if !self.read(|connection| connection.query_row(&query, [], |row| row.get(0)))? {
+        if !self.read(|connection| connection.ask(&query, [], |row| row.get(0)))? {
             return Ok(());
         }
         self.change(Durability::Synced, |transaction| {
@@ -232,16 +232,16 @@ impl Catalog {
 
 /// The containers made of an image, those included that are just being made.
 fn containers_of(connection: &Connection, image: &str) -> Result<Vec<String>, rusqlite::Error> {
-    let mut query = connection.prepare("SELECT name FROM container WHERE image = ?1 ORDER BY name")?;
+    let mut query = connection.prepare_cached("SELECT name FROM container WHERE image = ?1 ORDER BY name")?;
     query.query_map([image], |row| row.get(0))?.collect()
 }
 
 /// Marks the layers for deletion that no image, no newer layer and no container needs, and counts them.
 fn forget_unneeded(transaction: &rusqlite::Transaction<'_>) -> Result<usize, rusqlite::Error> {
     let marked = transaction
-        .execute(&format!("UPDATE device SET state = 'deleted' WHERE id IN ({UNNEEDED_LAYERS})"), [])?;
+        .tell(&format!("UPDATE device SET state = 'deleted' WHERE id IN ({UNNEEDED_LAYERS})"), [])?;
     transaction
-        .execute("DELETE FROM layer WHERE device IN (SELECT id FROM device WHERE state = 'deleted')", [])?;
+        .tell("DELETE FROM layer WHERE device IN (SELECT id FROM device WHERE state = 'deleted')", [])?;
     Ok(marked)
 }
 
@@ -254,7 +254,7 @@ fn image_from_row(connection: &Connection, row: &Row<'_>) -> Result<Image, rusql
         SELECT count(*), coalesce(sum(content), 0), (SELECT parent FROM layer WHERE chain = ?1) FROM below";
     let chain: String = row.get("chain")?;
     let (layers, content, parent): (i64, _, _) =
-        connection.query_row(ALL_LAYERS, [&chain], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+        connection.ask(ALL_LAYERS, [&chain], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
     Ok(Image {
         name: row.get("name")?,
         device: devices::get(connection, row.get("device")?)?,

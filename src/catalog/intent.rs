@@ -3,7 +3,7 @@
 use rusqlite::{OptionalExtension, Transaction};
 
 use super::pool::transaction_id;
-use super::{Catalog, CatalogError, Device, DeviceState, Durability, devices};
+use super::{Catalog, CatalogError, Device, DeviceState, Durability, Prepared, devices};
 use crate::units::{DeviceId, TransactionId};
 
 /// A change that was recorded before the kernel was asked for it. There is at most one: changes of a pool are
@@ -41,7 +41,7 @@ impl Catalog {
         self.read(|connection| {
             let query = "SELECT * FROM intent";
             connection
-                .query_row(query, [], |row| {
+                .ask(query, [], |row| {
                     let device = row.get("device")?;
                     let action = match row.get::<_, String>("action")?.as_str() {
                         "create" => Action::Create {
@@ -84,8 +84,7 @@ impl Catalog {
             {
                 return Ok(None);
             }
-            devices::insert(transaction, &Device { state: DeviceState::Pending, ..device.clone() })?;
-            devices::set_made_at(transaction, device.id, before)?;
+            devices::insert(transaction, &Device { state: DeviceState::Pending, ..device.clone() }, before)?;
             if !and(transaction)? {
                 return Ok(None);
             }
@@ -112,8 +111,8 @@ impl Catalog {
                 Action::Delete { device } => devices::delete(transaction, device)?,
             }
             transaction
-                .execute("UPDATE pool SET transaction_id = ?1", [intent.before.next().0.cast_signed()])?;
-            transaction.execute("DELETE FROM intent", []).map(drop)
+                .tell("UPDATE pool SET transaction_id = ?1", [intent.before.next().0.cast_signed()])?;
+            transaction.tell("DELETE FROM intent", []).map(drop)
         })
     }
 
@@ -123,7 +122,7 @@ impl Catalog {
             if let Action::Create { device, .. } = intent.action {
                 devices::delete(transaction, device)?;
             }
-            transaction.execute("DELETE FROM intent", []).map(drop)
+            transaction.tell("DELETE FROM intent", []).map(drop)
         })
     }
 
@@ -139,7 +138,7 @@ fn write(transaction: &Transaction<'_>, intent: Intent) -> Result<(), rusqlite::
         Action::Delete { device } => ("delete", device, None, DeviceState::Deleted),
     };
     transaction
-        .execute(
+        .tell(
             "INSERT INTO intent (one, action, device, origin, becomes, transaction_id) VALUES (1, ?1, ?2, ?3, ?4, ?5)",
             (action, device, origin, becomes, intent.before.0.cast_signed()),
         )

@@ -13,6 +13,7 @@ mod images;
 mod intent;
 mod pool;
 mod pool_file;
+mod prepared;
 mod quarantine;
 mod records;
 mod replacement;
@@ -24,6 +25,7 @@ use std::path::{Path, PathBuf};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 
+use self::prepared::Prepared;
 use self::schema::Found;
 pub use containers::Container;
 pub use devices::{Counts, Device, DeviceKind, DeviceState};
@@ -95,6 +97,7 @@ impl Catalog {
         let connection =
             Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX).map_err(failed)?;
         connection.busy_timeout(BUSY).map_err(failed)?;
+        connection.set_prepared_statement_cache_capacity(prepared::MOST);
         // A write-ahead log: readers never wait for a writer. It is not folded back into the file at each close,
         // which would sync twice in every command, but when it has grown.
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).map_err(failed)?;

@@ -4,7 +4,7 @@ use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, named_params};
 use serde::{Deserialize, Serialize};
 
-use super::{Catalog, CatalogError, Durability, PoolFile};
+use super::{Catalog, CatalogError, Durability, PoolFile, Prepared};
 use crate::backing::Backing;
 use crate::fs::FileSystem;
 use crate::thin_tools::Checked;
@@ -122,7 +122,7 @@ impl PoolState {
 impl Catalog {
     /// The pool's record, or `None` if a setup was killed before it wrote one.
     pub fn pool(&self) -> Result<Option<PoolRecord>, CatalogError> {
-        self.read(|connection| connection.query_row("SELECT * FROM pool", [], from_row).optional())
+        self.read(|connection| connection.ask("SELECT * FROM pool", [], from_row).optional())
     }
 
     /// Records that a pool is being set up.
@@ -134,7 +134,7 @@ impl Catalog {
     pub fn set_backing(&mut self, backing: &Backing, policy: &Policy) -> Result<(), CatalogError> {
         self.change(Durability::Synced, |transaction| {
             let values = [json(backing)?, json(policy)?];
-            transaction.execute("UPDATE pool SET backing = ?1, policy = ?2", values).map(drop)
+            transaction.tell("UPDATE pool SET backing = ?1, policy = ?2", values).map(drop)
         })?;
         self.keep_pool_file()
     }
@@ -143,14 +143,14 @@ impl Catalog {
     pub fn begin_base_growth(&mut self, base: DeviceId, policy: &Policy) -> Result<(), CatalogError> {
         let values = [json(policy).map_err(self.failed("write"))?];
         self.begin_device_growth(base, policy.base_size, |transaction| {
-            transaction.execute("UPDATE pool SET policy = ?1", values).map(drop)
+            transaction.tell("UPDATE pool SET policy = ?1", values).map(drop)
         })
     }
 
     /// What the last check of the metadata came to.
     pub fn metadata_check(&self) -> Result<Option<MetadataCheck>, CatalogError> {
         self.read(|connection| {
-            let checked = connection.query_row("SELECT checked FROM pool", [], |row| {
+            let checked = connection.ask("SELECT checked FROM pool", [], |row| {
                 let known = row.get::<_, Option<String>>("checked")?;
                 known.map(|_| from_json(row, "checked")).transpose()
             });
@@ -161,21 +161,21 @@ impl Catalog {
     /// Records what a check of the metadata came to. A power cut may lose it: then the next activation checks again.
     pub fn set_metadata_check(&mut self, check: &MetadataCheck) -> Result<(), CatalogError> {
         self.change(Durability::Ordered, |transaction| {
-            transaction.execute("UPDATE pool SET checked = ?1", [json(check)?]).map(drop)
+            transaction.tell("UPDATE pool SET checked = ?1", [json(check)?]).map(drop)
         })
     }
 
     /// Records whether the pool is at rest in good order. That it no longer is must be known before it is active.
     pub fn set_clean(&mut self, clean: bool) -> Result<(), CatalogError> {
         self.change(Durability::Synced, |transaction| {
-            transaction.execute("UPDATE pool SET clean = ?1", [clean]).map(drop)
+            transaction.tell("UPDATE pool SET clean = ?1", [clean]).map(drop)
         })
     }
 
     /// Records how far the pool's life has come. One that is ready is written down in a second place too.
     pub fn set_pool_state(&mut self, state: PoolState) -> Result<(), CatalogError> {
         self.change(Durability::Synced, |transaction| {
-            transaction.execute("UPDATE pool SET state = ?1", [state.as_str()]).map(drop)
+            transaction.tell("UPDATE pool SET state = ?1", [state.as_str()]).map(drop)
         })?;
         match state {
             PoolState::Ready => self.keep_pool_file(),
@@ -194,7 +194,7 @@ impl Catalog {
     /// What is known of the pool's snapshot clock.
     pub fn clock(&self) -> Result<Option<Clock>, CatalogError> {
         self.read(|connection| {
-            let clock = connection.query_row("SELECT clock FROM pool", [], |row| {
+            let clock = connection.ask("SELECT clock FROM pool", [], |row| {
                 let known = row.get::<_, Option<String>>("clock")?;
                 known.map(|_| from_json(row, "clock")).transpose()
             });
@@ -205,7 +205,7 @@ impl Catalog {
     /// Records where the pool's snapshot clock stood.
     pub fn set_clock(&mut self, clock: Clock) -> Result<(), CatalogError> {
         self.change(Durability::Ordered, |transaction| {
-            transaction.execute("UPDATE pool SET clock = ?1", [json(&clock)?]).map(drop)
+            transaction.tell("UPDATE pool SET clock = ?1", [json(&clock)?]).map(drop)
         })
     }
 }
@@ -234,7 +234,7 @@ impl Clock {
 }
 
 pub(super) fn insert(transaction: &Transaction<'_>, pool: &PoolRecord) -> Result<(), rusqlite::Error> {
-    transaction.execute(
+    transaction.tell(
         "INSERT INTO pool (one, uuid, state, transaction_id, created, backing, policy, clean)
          VALUES (1, :uuid, :state, :transaction_id, :created, :backing, :policy, :clean)",
         named_params! {
@@ -267,7 +267,7 @@ pub(super) fn from_row(row: &Row<'_>) -> Result<PoolRecord, rusqlite::Error> {
 
 /// The transaction id of the last change whose outcome is known.
 pub(super) fn known_transaction_id(connection: &Connection) -> Result<TransactionId, rusqlite::Error> {
-    connection.query_row("SELECT transaction_id FROM pool", [], |row| transaction_id(row, "transaction_id"))
+    connection.ask("SELECT transaction_id FROM pool", [], |row| transaction_id(row, "transaction_id"))
 }
 
 /// SQLite's integers are signed; the same 64 bits go in and come out.

@@ -102,8 +102,7 @@ fn insert_adopted(
     made_at: TransactionId,
     container: Option<(&str, &str)>,
 ) -> Result<(), rusqlite::Error> {
-    devices::insert(transaction, device)?;
-    devices::set_made_at(transaction, device.id, made_at)?;
+    devices::insert(transaction, device, made_at)?;
     if let Some((name, image)) = container {
         transaction.execute(
             "INSERT INTO container (name, device, image, created) VALUES (?1, ?2, ?3, ?4)",

@@ -75,8 +75,15 @@ pub trait FileSystems: Send + Sync {
     /// Puts a mount at another directory. Whoever uses it doesn't notice.
     fn move_mount(&self, from: &Path, to: &Path, whose: &str) -> Result<(), FsError>;
 
-    /// The mounts of a device in our own namespace, in the order they were made.
-    fn mounts(&self, device: DeviceNumber) -> Result<Vec<Mount>, MountTableError>;
+    /// All mounts in our own namespace, in the order they were made.
+    fn all_mounts(&self) -> Result<Vec<Mount>, MountTableError>;
+
+    /// Those of a device.
+    fn mounts(&self, device: DeviceNumber) -> Result<Vec<Mount>, MountTableError> {
+        let mut mounts = self.all_mounts()?;
+        mounts.retain(|mount| mount.device == device);
+        Ok(mounts)
+    }
 
     /// Takes away what was to keep mounts from other namespaces, where they never came, or are gone: for everybody of whom
     /// `whose` says so.
@@ -188,8 +195,8 @@ impl FileSystems for SystemFileSystems {
         moved
     }
 
-    fn mounts(&self, device: DeviceNumber) -> Result<Vec<Mount>, MountTableError> {
-        mounts_of(device)
+    fn all_mounts(&self) -> Result<Vec<Mount>, MountTableError> {
+        all_mounts()
     }
 
     fn lower_shields(&self, whose: &dyn Fn(&str) -> bool) -> Result<(), FsError> {

@@ -235,8 +235,13 @@ impl Pool<'_> {
 
     /// Refuses when a device of the pool is mounted or open, and names the first such.
     pub(super) fn refuse_if_in_use(&self) -> Result<(), PoolError> {
-        for info in self.nodes()? {
-            let at: Vec<_> = self.host.fs.mounts(info.device)?.into_iter().map(|mount| mount.at).collect();
+        let (nodes, mounts) = (self.nodes()?, self.host.fs.all_mounts()?);
+        for info in nodes {
+            let at: Vec<_> = mounts
+                .iter()
+                .filter(|mount| mount.device == info.device)
+                .map(|mount| mount.at.clone())
+                .collect();
             if !at.is_empty() {
                 return Err(PoolError::Mounted { what: info.name.to_string(), at });
             }

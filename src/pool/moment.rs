@@ -17,20 +17,25 @@ impl Pool<'_> {
     /// nobody knows, are for a check to find: what is there can be used.
     pub(super) fn refuse_other_devices(&self, place: &Place) -> Result<(), PoolError> {
         let metadata = self.host.metadata.open(place).and_then(Metadata::at_rest);
-        let devices: BTreeMap<DeviceId, ThinDevice> = match metadata.and_then(|metadata| metadata.details()) {
-            Ok(devices) => devices.into_iter().map(|device| (device.id, device)).collect(),
+        let devices = match metadata.and_then(|metadata| metadata.details()) {
+            Ok(devices) => devices,
             // It is for thin_check to say what that means.
             Err(error) => {
                 tracing::debug!(pool = %self.name, %error, "its devices could not be compared with the catalog");
                 return Ok(());
             }
         };
+        // Both are in order of their ids, so one walk along both tells.
+        let mut found = devices.iter();
         let is_as_known = |(id, made_at): &(DeviceId, Option<TransactionId>)| {
-            devices.get(id).is_some_and(|found| made_at.is_none_or(|made_at| made_at == found.transaction_id))
+            let found = found.find(|device| device.id >= *id).filter(|device| device.id == *id);
+            found.is_some_and(|device| made_at.is_none_or(|made_at| made_at == device.transaction_id))
         };
         if self.catalog.ready_devices()?.iter().all(is_as_known) {
             return Ok(());
         }
+        let devices: BTreeMap<DeviceId, ThinDevice> =
+            devices.into_iter().map(|device| (device.id, device)).collect();
         let entries = self.catalog.entries()?;
         let mut different = Vec::new();
         for entry in entries.iter().filter(|entry| entry.device.state == DeviceState::Ready) {

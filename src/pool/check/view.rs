@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::catalog::{Entry, Intent, Suspect};
 use crate::dm::{self, PoolStatus, Superblock, Uuid};
-use crate::fs::{Mount, all_mounts};
+use crate::fs::Mount;
 use crate::pool::lock::Lock;
 use crate::pool::{Pool, PoolError};
 use crate::thin_metadata::ThinDevice;
@@ -66,7 +66,7 @@ impl View {
             devices,
             active,
             nodes: nodes(pool)?,
-            mounts: all_mounts()?,
+            mounts: pool.host.fs.all_mounts()?,
         })
     }
 

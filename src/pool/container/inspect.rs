@@ -33,9 +33,12 @@ pub struct ContainerDetails {
 impl Pool<'_> {
     /// Everything that is known of a container. Nothing is changed, and no lock taken.
     pub fn inspect_container(&self, name: &ContainerName) -> Result<ContainerDetails, PoolError> {
-        let status = self.look_at(self.known_container(name.as_str())?)?;
+        let container = self.known_container(name.as_str())?;
+        let kernel = self.active_device(&container.device)?;
+        let mounts =
+            kernel.as_ref().map(|info| self.host.fs.mounts(info.device)).transpose()?.unwrap_or_default();
+        let status = self.look_at(container, kernel.as_ref(), &mounts);
         let device = &status.container.device;
-        let kernel = self.active_device(device)?;
         let open = kernel.as_ref().filter(|info| info.open_count > 0);
         Ok(ContainerDetails {
             pool: self.name.clone(),
@@ -43,10 +46,8 @@ impl Pool<'_> {
             file_system: self.record.policy.filesystem,
             image: self.catalog.image(&status.container.image)?,
             origin: device.origin.map(|origin| self.catalog.device(origin)).transpose()?.flatten(),
-            mounts: kernel
-                .as_ref()
-                .map_or_else(|| Ok(Vec::new()), |info| self.host.fs.mounts(info.device))?,
             holders: open.map(|info| self.holders(info)).unwrap_or_default(),
+            mounts,
             kernel,
             status,
         })

@@ -8,6 +8,7 @@ mod remove;
 mod rename;
 mod resize;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 pub use create::NewContainer;
@@ -23,6 +24,7 @@ use super::lock::Lock;
 use super::{ContainerName, Pool, PoolError};
 use crate::catalog::{Container, DeviceState};
 use crate::dm::{self, ThinStatus};
+use crate::fs::Mount;
 use crate::units::Bytes;
 
 /// A container as it is now.
@@ -50,7 +52,16 @@ pub struct NotActivated {
 impl Pool<'_> {
     /// All containers.
     pub fn containers(&self) -> Result<Vec<ContainerStatus>, PoolError> {
-        self.catalog.containers()?.into_iter().map(|container| self.look_at(container)).collect()
+        let containers = self.catalog.containers()?;
+        // The kernel is asked for the few that are active, not for each of thousands whether it is.
+        let nodes = self.nodes()?.into_iter();
+        let mut nodes: BTreeMap<_, _> = nodes.map(|info| (info.uuid.clone(), info)).collect();
+        let mounts = self.host.fs.all_mounts()?;
+        let look = |container: Container| {
+            let active = nodes.remove(&Some(self.uuid_of(container.device.id).as_str().to_owned()));
+            self.look_at(container, active.as_ref(), &mounts)
+        };
+        Ok(containers.into_iter().map(look).collect())
     }
 
     /// Gives a container its node, `/dev/mapper/<pool>-<name>`, now and whenever the pool is activated.
@@ -128,17 +139,19 @@ impl Pool<'_> {
         self.catalog.container(name)?.filter(ready).ok_or_else(|| no_such(name))
     }
 
-    fn look_at(&self, container: Container) -> Result<ContainerStatus, PoolError> {
-        let Some(info) = self.active_device(&container.device)? else {
-            return Ok(ContainerStatus { container, path: None, mounts: Vec::new(), mapped: None });
+    /// What these tell of a container: its device, if that is active, and all mounts or those of the device.
+    fn look_at(&self, container: Container, active: Option<&dm::Info>, mounts: &[Mount]) -> ContainerStatus {
+        let Some(info) = active else {
+            return ContainerStatus { container, path: None, mounts: Vec::new(), mapped: None };
         };
-        let mounts = self.host.fs.mounts(info.device)?.into_iter().map(|mount| mount.at).collect();
+        let its_own = mounts.iter().filter(|mount| mount.device == info.device);
         let mapped = match self.host.dm.thin_status(&info.name) {
             Ok(ThinStatus::Working(usage)) => Some(usage.mapped.bytes()),
             // It failed, or was removed since we looked.
             _ => None,
         };
-        Ok(ContainerStatus { path: Some(info.name.path()), container, mounts, mapped })
+        let mounts = its_own.map(|mount| mount.at.clone()).collect();
+        ContainerStatus { path: Some(info.name.path()), container, mounts, mapped }
     }
 
     fn refuse_if_mounted(&self, container: &Container) -> Result<(), PoolError> {

@@ -35,9 +35,14 @@ impl Bed {
     /// With this file system, in a small pool. XFS has no less than 300 MiB, and 64 MiB of the
     /// pool are its log's from the beginning.
     pub fn with(file_system: &str, metadata: &str) -> Self {
+        Self::with_flags(file_system, metadata, &[])
+    }
+
+    /// The same, by a setup with these flags besides.
+    pub fn with_flags(file_system: &str, metadata: &str, flags: &[&str]) -> Self {
         let (base, data) = if file_system == "xfs" { ("400M", "192M") } else { ("256M", "96M") };
         let sizes = ["--base-size", base, "--loop-data-size", data, "--loop-metadata-size", metadata];
-        Self::set_up(Bench::new(), &[&["--fs", file_system], &sizes[..]].concat())
+        Self::set_up(Bench::new(), &[&["--fs", file_system], &sizes[..], flags].concat())
     }
 
     /// On devices that can be made to fail.

@@ -1,5 +1,7 @@
 //! Data that runs out.
 
+use std::fs::File;
+
 use thinpool::dm::Mode;
 
 use super::bed::{Bed, is_in_the_journal};
@@ -76,6 +78,22 @@ fn what_was_synced_to_ext4_while_its_pool_ran_full_is_there_when_the_pool_has_gr
 #[test]
 fn what_was_synced_to_xfs_while_its_pool_ran_full_is_there_when_the_pool_has_grown() {
     what_was_synced_while_a_pool_ran_full_is_there("xfs");
+}
+
+/// New files are metadata, for which XFS has room and the pool has none.
+#[test]
+fn xfs_that_was_told_to_give_up_when_its_pool_is_full_does_and_keeps_what_was_synced() {
+    let mut bed = Bed::with_flags("xfs", "8M", &["--xfs-nospace-max-retries", "0"]);
+    bed.fill_data_to(90);
+    let writer = bed.start_syncing("synced", 90);
+    assert_ne!(bed.holds_to(writer).code, 0);
+    let fails = |number: &u32| File::create(bed.at.join(format!("small{number}"))).is_err();
+    let _ = (0..5000).find(fails);
+    // It writes them back when it has not been asked to for half a minute.
+    wait_until("XFS to give up", || bed.at.metadata().is_err());
+    bed.is_told("out of data, writes fail");
+    bed.bench.ok(["extend", "--data", "+64M"]);
+    bed.has_come_through();
 }
 
 fn what_is_synced_while_writes_wait_is_there(file_system: &str) {
