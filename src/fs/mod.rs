@@ -13,6 +13,7 @@ mod processes;
 mod shield;
 mod trim;
 mod write_back;
+mod xfs;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
@@ -30,6 +31,7 @@ pub use mounts::{Mount, MountTableError, all_mounts, mounts_of};
 pub use namespaces::Elsewhere;
 pub use options::{MountOptions, OptionError};
 pub use processes::{Process, Use, User};
+pub use xfs::Hurried;
 
 use crate::dm::DeviceNumber;
 use crate::units::Bytes;
@@ -95,6 +97,12 @@ pub trait FileSystems: Send + Sync {
     /// Unmounts a device in other namespaces. What is left there is given back.
     fn unmount_elsewhere(&self, device: DeviceNumber, whose: &str)
     -> Result<Vec<Elsewhere>, MountTableError>;
+
+    /// Has the file system on a device give up soon what it can't write, while somebody freezes it.
+    fn hurry(&self, device: DeviceNumber) -> Result<Option<Hurried>, FsError>;
+
+    /// Gives it back the time that it had, where who had it hurry was killed.
+    fn end_hurry(&self, device: DeviceNumber) -> Result<(), FsError>;
 
     /// The processes that use a device, as far as they can be found in some seconds.
     fn users(&self, device: DeviceNumber) -> Vec<User>;
@@ -213,6 +221,14 @@ impl FileSystems for SystemFileSystems {
         whose: &str,
     ) -> Result<Vec<Elsewhere>, MountTableError> {
         namespaces::unmount_elsewhere(device, whose)
+    }
+
+    fn hurry(&self, device: DeviceNumber) -> Result<Option<Hurried>, FsError> {
+        Hurried::on(device)
+    }
+
+    fn end_hurry(&self, device: DeviceNumber) -> Result<(), FsError> {
+        Hurried::end_on(device)
     }
 
     fn users(&self, device: DeviceNumber) -> Vec<User> {

@@ -17,8 +17,7 @@ use rustix::mount::{
 };
 use steps::around;
 
-use super::{FileSystem, FsError, MountOptions};
-use crate::files;
+use super::{FileSystem, FsError, MountOptions, xfs};
 
 /// A mount that is attached to no directory. Dropping it unmounts.
 #[derive(Debug)]
@@ -37,7 +36,7 @@ impl Detached {
             .map_err(|error| mount_error(kind, device, error, kernel_log(&context)))?;
         // Before anybody sees the mount.
         if let (FileSystem::Xfs, Some(retries)) = (kind, options.xfs_nospace_retries) {
-            limit_xfs_retries(device, retries)?;
+            xfs::limit_retries(device, retries)?;
         }
         let root = PathBuf::from(format!("/proc/self/fd/{}", mount.as_raw_fd()));
         Ok(Self { mount: Some(mount), root, device: device.to_owned() })
@@ -117,14 +116,6 @@ fn mount(context: BorrowedFd<'_>, device: &Path, attributes: MountAttrFlags) -> 
         fsconfig_create(context)?;
         fsmount(context, FsMountFlags::FSMOUNT_CLOEXEC, attributes)
     })
-}
-
-/// Tells XFS how often to retry metadata writes that find no space. Its knobs are under the kernel's name of the device.
-fn limit_xfs_retries(device: &Path, retries: u32) -> Result<(), FsError> {
-    let name = device.canonicalize().unwrap_or_else(|_| device.to_owned());
-    let name = name.file_name().unwrap_or_default();
-    let path = Path::new("/sys/fs/xfs").join(name).join("error/metadata/ENOSPC/max_retries");
-    files::tell_kernel(&path, &retries.to_string()).map_err(|source| FsError::Retries { path, source })
 }
 
 /// What the kernel says of a mount that failed, such as which option it doesn't know: ` (xfs: Unknown parameter 'x')`.

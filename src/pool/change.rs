@@ -130,11 +130,13 @@ impl Change<'_, '_> {
     }
 
     /// Asks the kernel for a device. An origin that is active is suspended meanwhile: the kernel would take a
-    /// torn snapshot of it without a word.
+    /// torn snapshot of it without a word. Its file system is frozen for that, and a pool that has become full since it was looked at
+    /// can't grow while one waits for room.
     fn ask_for(&self, device: &Device, origin: Option<&Device>) -> Result<(), PoolError> {
         let Some(origin) = origin else { return Ok(self.message(PoolMessage::CreateThin(device.id))?) };
         let snap = PoolMessage::CreateSnap { device: device.id, origin: origin.id };
         let Some(active) = self.pool.active_device(origin)? else { return Ok(self.message(snap)?) };
+        let _hurried = self.pool.host.fs.hurry(active.device)?;
         let suspended = Suspended::new(&*self.pool.host.dm, &active.name, visibility(origin.kind))?;
         self.message(snap)?;
         Ok(suspended.resume()?)
@@ -189,10 +191,13 @@ impl Change<'_, '_> {
     fn wake(&self, origin: DeviceId) -> Result<(), PoolError> {
         let Some(origin) = self.pool.catalog.device(origin)? else { return Ok(()) };
         match self.pool.active_device(&origin)? {
-            Some(info) if info.suspended => {
-                Ok(self.pool.host.dm.resume(&origin.node, visibility(origin.kind))?)
+            Some(info) => {
+                if info.suspended {
+                    self.pool.host.dm.resume(&origin.node, visibility(origin.kind))?;
+                }
+                Ok(self.pool.host.fs.end_hurry(info.device)?)
             }
-            _ => Ok(()),
+            None => Ok(()),
         }
     }
 

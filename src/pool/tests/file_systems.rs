@@ -9,8 +9,8 @@ use nix::errno::Errno;
 
 use crate::dm::{DeviceMapper, DeviceNumber, Info, Name, Table, Twin};
 use crate::fs::{
-    Detached, Elsewhere, FileSystem, FileSystems, FsError, Identified, Mount, MountOptions, MountTableError,
-    NewMount, Process, Use, User,
+    Detached, Elsewhere, FileSystem, FileSystems, FsError, Hurried, Identified, Mount, MountOptions,
+    MountTableError, NewMount, Process, Use, User,
 };
 use crate::units::{Bytes, DeviceId};
 
@@ -131,6 +131,14 @@ impl FileSystems for PretendedFileSystems {
 
     fn lower_shields(&self, _: &dyn Fn(&str) -> bool) -> Result<(), FsError> {
         Ok(())
+    }
+
+    fn hurry(&self, _: DeviceNumber) -> Result<Option<Hurried>, FsError> {
+        self.step().map(|()| None)
+    }
+
+    fn end_hurry(&self, _: DeviceNumber) -> Result<(), FsError> {
+        self.step()
     }
 
     fn mounts_elsewhere(&self, _: DeviceNumber) -> Result<Vec<Elsewhere>, MountTableError> {

@@ -2,7 +2,8 @@
 
 use std::fs::File;
 
-use thinpool::dm::Mode;
+use thinpool::dm::{DeviceMapper, Mode, Name, Suspended, Visibility};
+use thinpool::fs::{FileSystems, SystemFileSystems};
 
 use super::bed::{Bed, is_in_the_journal};
 use crate::support::{run, wait_until};
@@ -80,15 +81,37 @@ fn what_was_synced_to_xfs_while_its_pool_ran_full_is_there_when_the_pool_has_gro
     what_was_synced_while_a_pool_ran_full_is_there("xfs");
 }
 
-/// New files are metadata, for which XFS has room and the pool has none.
-#[test]
-fn xfs_that_was_told_to_give_up_when_its_pool_is_full_does_and_keeps_what_was_synced() {
-    let mut bed = Bed::with_flags("xfs", "8M", &["--xfs-nospace-max-retries", "0"]);
+/// XFS in a pool that ran full of files that were synced, and then of others: those are metadata, for which XFS has room and the
+/// pool has none.
+fn xfs_with_something_to_write_in_a_full_pool(flags: &[&str]) -> Bed {
+    let mut bed = Bed::with_flags("xfs", "8M", flags);
     bed.fill_data_to(90);
     let writer = bed.start_syncing("synced", 90);
     assert_ne!(bed.holds_to(writer).code, 0);
     let fails = |number: &u32| File::create(bed.at.join(format!("small{number}"))).is_err();
     let _ = (0..5000).find(fails);
+    bed
+}
+
+/// A pool that becomes full between the look at it and the freeze for a snapshot.
+#[test]
+fn xfs_that_is_frozen_for_a_snapshot_in_a_full_pool_gives_up_so_that_the_pool_can_grow() {
+    let bed = xfs_with_something_to_write_in_a_full_pool(&[]);
+    let name = Name::new(&format!("{}-box", bed.bench.name)).expect("a name");
+    let device = bed.kernel.find(&name).expect("told").expect("active").device;
+    let hurried = SystemFileSystems.hurry(device).expect("told").expect("it would try for ever");
+    // Whether the freeze of what gives up succeeds is the kernel's business; that it ends is ours.
+    drop(Suspended::new(&bed.kernel, &name, Visibility::Snapshot));
+    assert!(bed.at.metadata().is_err(), "it had nothing to write");
+    drop(hurried);
+    assert!(SystemFileSystems.hurry(device).expect("told").is_some(), "it was not given back its time");
+    bed.bench.ok(["extend", "--data", "+64M"]);
+    bed.has_come_through();
+}
+
+#[test]
+fn xfs_that_was_told_to_give_up_when_its_pool_is_full_does_and_keeps_what_was_synced() {
+    let bed = xfs_with_something_to_write_in_a_full_pool(&["--xfs-nospace-max-retries", "0"]);
     // It writes them back when it has not been asked to for half a minute.
     wait_until("XFS to give up", || bed.at.metadata().is_err());
     bed.is_told("out of data, writes fail");
