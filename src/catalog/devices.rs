@@ -165,7 +165,7 @@ impl Catalog {
                        (SELECT count(*) FROM device WHERE state != 'ready') AS unready,
                        (SELECT count(*) FROM device WHERE kind = 'base' AND state = 'ready') AS bases,
                        (SELECT count(*) FROM device WHERE kind = 'image' AND state = 'ready') AS layers)
-            SELECT bases, layers, devices - unready - bases - layers AS containers,
+            SELECT bases, layers, max(devices - unready - bases - layers, 0) AS containers,
                    (SELECT count(*) FROM image) AS images,
                    (SELECT count(*) FROM device WHERE state != 'ready' AND state = 'deleted') AS deleted
             FROM counted";

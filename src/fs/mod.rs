@@ -31,7 +31,7 @@ pub use mounts::{Mount, MountTableError, all_mounts, mounts_of};
 pub use namespaces::Elsewhere;
 pub use options::{MountOptions, OptionError};
 pub use processes::{Process, Use, User};
-pub use xfs::Hurried;
+pub use xfs::{Hurried, end_hurry};
 
 use crate::dm::DeviceNumber;
 use crate::units::Bytes;
@@ -98,10 +98,10 @@ pub trait FileSystems: Send + Sync {
     fn unmount_elsewhere(&self, device: DeviceNumber, whose: &str)
     -> Result<Vec<Elsewhere>, MountTableError>;
 
-    /// Has the file system on a device give up soon what it can't write, while somebody freezes it.
-    fn hurry(&self, device: DeviceNumber) -> Result<Option<Hurried>, FsError>;
+    /// Has the file system on a device give up soon what it can't write, if it would try for ever. [`Hurried`] also ends that.
+    fn hurry(&self, device: DeviceNumber) -> Result<(), FsError>;
 
-    /// Gives it back the time that it had, where who had it hurry was killed.
+    /// Gives a file system its time back that was had to hurry.
     fn end_hurry(&self, device: DeviceNumber) -> Result<(), FsError>;
 
     /// The processes that use a device, as far as they can be found in some seconds.
@@ -223,12 +223,12 @@ impl FileSystems for SystemFileSystems {
         namespaces::unmount_elsewhere(device, whose)
     }
 
-    fn hurry(&self, device: DeviceNumber) -> Result<Option<Hurried>, FsError> {
-        Hurried::on(device)
+    fn hurry(&self, device: DeviceNumber) -> Result<(), FsError> {
+        xfs::hurry(device)
     }
 
     fn end_hurry(&self, device: DeviceNumber) -> Result<(), FsError> {
-        Hurried::end_on(device)
+        xfs::give_time(device)
     }
 
     fn users(&self, device: DeviceNumber) -> Vec<User> {
@@ -385,6 +385,14 @@ pub enum FsError {
     /// XFS can't be told when to give up.
     #[error("{path} can't be written: {source}; without it XFS would retry for ever when the pool is full")]
     Retries {
+        /// The kernel's file for it.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// XFS can't be told how long to try.
+    #[error("{path} can't be written: {source}")]
+    Patience {
         /// The kernel's file for it.
         path: PathBuf,
         /// Why.

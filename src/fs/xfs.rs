@@ -8,69 +8,86 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::FsError;
+use super::{FileSystems, FsError};
 use crate::dm::DeviceNumber;
 use crate::files;
 
-/// What the kernel says and takes for a time without end.
+/// What a device of a pool without room fails a write with: data that is used up, and metadata.
+const CLASSES: [&str; 2] = ["ENOSPC", "EIO"];
+
+/// What the kernel says and takes for tries and a time without end.
 const FOREVER: &str = "-1";
 
-/// How many seconds it tries while somebody waits for it.
-const HURRIED: &str = "10";
+/// How many seconds it tries while somebody waits for it. A number that nobody else chooses: by it the time is known that was
+/// given by us.
+const HURRIED: &str = "11";
 
-/// An XFS that gives up soon what it can't write. Dropping this gives it the time that it had.
-#[derive(Debug)]
-pub struct Hurried {
-    knob: PathBuf,
+/// A file system that gives up soon what it can't write. Dropping this gives it the time that it had.
+pub struct Hurried<'a> {
+    fs: &'a dyn FileSystems,
+    device: DeviceNumber,
 }
 
-impl Hurried {
-    /// Lets the file system on a device try for some seconds only. Nothing is done where no XFS is mounted, or has an end to
-    /// its tries already.
-    pub fn on(device: DeviceNumber) -> Result<Option<Self>, FsError> {
-        let knob = knob(&device.kernel_node(), "retry_timeout_seconds");
-        Ok(exchange(&knob, FOREVER, HURRIED)?.then_some(Self { knob }))
-    }
-
-    /// Gives it back its time where a process was killed that had it hurry.
-    pub fn end_on(device: DeviceNumber) -> Result<(), FsError> {
-        let knob = knob(&device.kernel_node(), "retry_timeout_seconds");
-        exchange(&knob, HURRIED, FOREVER).map(drop)
-    }
-}
-
-impl Drop for Hurried {
-    fn drop(&mut self) {
-        if let Err(error) = exchange(&self.knob, HURRIED, FOREVER) {
-            tracing::warn!(%error, "it goes on giving up after {HURRIED} seconds, until it is mounted anew");
+impl<'a> Hurried<'a> {
+    /// Has the file system on a device hurry. Where that can't be told (a `/sys` that can't be written to), it is as it was.
+    pub fn on(fs: &'a dyn FileSystems, device: DeviceNumber) -> Self {
+        if let Err(error) = fs.hurry(device) {
+            tracing::debug!(%device, %error, "it isn't hurried");
         }
+        Self { fs, device }
     }
+}
+
+impl Drop for Hurried<'_> {
+    fn drop(&mut self) {
+        end_hurry(self.fs, self.device);
+    }
+}
+
+/// Gives the file system on a device its time back, also where who had it hurry was killed.
+pub fn end_hurry(fs: &dyn FileSystems, device: DeviceNumber) {
+    if let Err(error) = fs.end_hurry(device) {
+        tracing::warn!(%device, %error, "until it is mounted anew, it gives up after {HURRIED} seconds what it can't write");
+    }
+}
+
+/// Gives the tries an end where they have none. Nothing is done where no XFS is mounted.
+pub(super) fn hurry(device: DeviceNumber) -> Result<(), FsError> {
+    let tries_for_ever = |class: &&str| reads(&knob(&device.kernel_node(), class, "max_retries"), FOREVER);
+    CLASSES.into_iter().filter(tries_for_ever).try_for_each(|class| exchange(device, class, FOREVER, HURRIED))
+}
+
+/// The other way round.
+pub(super) fn give_time(device: DeviceNumber) -> Result<(), FsError> {
+    CLASSES.into_iter().try_for_each(|class| exchange(device, class, HURRIED, FOREVER))
 }
 
 /// Tells XFS how often to retry metadata writes that find no space.
 pub(super) fn limit_retries(device: &Path, retries: u32) -> Result<(), FsError> {
     let device = device.canonicalize().unwrap_or_else(|_| device.to_owned());
-    set(&knob(&device, "max_retries"), &retries.to_string())
+    let knob = knob(&device, "ENOSPC", "max_retries");
+    files::tell_kernel(&knob, &retries.to_string()).map_err(|source| FsError::Retries { path: knob, source })
 }
 
-/// What XFS does when there is no room. Its knobs are under the kernel's name of the device.
-fn knob(node: &Path, what: &str) -> PathBuf {
-    Path::new("/sys/fs/xfs")
-        .join(node.file_name().unwrap_or_default())
-        .join("error/metadata/ENOSPC")
-        .join(what)
+/// What XFS does about an error. Its knobs are under the kernel's name of the device.
+fn knob(node: &Path, class: &str, what: &str) -> PathBuf {
+    let name = node.file_name().unwrap_or_default();
+    Path::new("/sys/fs/xfs").join(name).join("error/metadata").join(class).join(what)
 }
 
-/// Sets a knob, if it is there and at this value.
-fn exchange(knob: &Path, from: &str, to: &str) -> Result<bool, FsError> {
-    match std::fs::read_to_string(knob) {
-        Ok(now) if now.trim_end() == from => set(knob, to).map(|()| true),
-        Ok(_) => Ok(false),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-        Err(source) => Err(FsError::Retries { path: knob.to_owned(), source }),
+/// Whether a knob is there and at this value.
+fn reads(knob: &Path, value: &str) -> bool {
+    std::fs::read_to_string(knob).is_ok_and(|now| now.trim_end() == value)
+}
+
+/// Sets the time for an error, if it is this one. A mount may go at any moment, and its knobs with it.
+fn exchange(device: DeviceNumber, class: &str, from: &str, to: &str) -> Result<(), FsError> {
+    let path = knob(&device.kernel_node(), class, "retry_timeout_seconds");
+    if !reads(&path, from) {
+        return Ok(());
     }
-}
-
-fn set(knob: &Path, value: &str) -> Result<(), FsError> {
-    files::tell_kernel(knob, value).map_err(|source| FsError::Retries { path: knob.to_owned(), source })
+    match files::tell_kernel(&path, to) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound || !path.exists() => Ok(()),
+        told => told.map_err(|source| FsError::Patience { path, source }),
+    }
 }

@@ -313,9 +313,14 @@ impl Pool<'_> {
 
     /// The thin devices of the pool that are active, by their uuids: what the catalog knows of them doesn't matter.
     pub(super) fn nodes(&self) -> Result<Vec<dm::Info>, PoolError> {
+        self.nodes_called(|_| true)
+    }
+
+    /// Those of them that are called so.
+    pub(super) fn nodes_called(&self, so: impl Fn(&dm::Name) -> bool) -> Result<Vec<dm::Info>, PoolError> {
         let (prefix, own) = (Uuid::prefix_of(&self.record.uuid), Uuid::of_pool(&self.record.uuid));
         let mut nodes = Vec::new();
-        for name in self.host.dm.list()? {
+        for name in self.host.dm.list()?.into_iter().filter(so) {
             let info = self.host.dm.find(&name)?;
             let uuid = info.as_ref().and_then(|info| info.uuid.clone()).unwrap_or_default();
             nodes.extend(info.filter(|_| uuid.starts_with(&prefix) && uuid != own.as_str()));

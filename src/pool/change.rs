@@ -17,6 +17,7 @@ use super::{Pool, PoolError, now};
 use crate::backing::FileSpace;
 use crate::catalog::{Action, Clock, Device, DeviceKind, DeviceState, Intent};
 use crate::dm::{self, Mode, PoolMessage, PoolStatus, PoolUsage, Suspended};
+use crate::fs::{Hurried, end_hurry};
 use crate::units::{Bytes, DeviceId, TransactionId};
 
 /// How many ids in a row may be found taken in the pool by devices that the catalog doesn't know.
@@ -136,8 +137,10 @@ impl Change<'_, '_> {
         let Some(origin) = origin else { return Ok(self.message(PoolMessage::CreateThin(device.id))?) };
         let snap = PoolMessage::CreateSnap { device: device.id, origin: origin.id };
         let Some(active) = self.pool.active_device(origin)? else { return Ok(self.message(snap)?) };
-        let _hurried = self.pool.host.fs.hurry(active.device)?;
+        let _hurried = Hurried::on(&*self.pool.host.fs, active.device);
         let suspended = Suspended::new(&*self.pool.host.dm, &active.name, visibility(origin.kind))?;
+        // A freeze succeeds as well where what it wrote found no room (`xfs_log_cover` does, when XFS has just given up).
+        self.refuse_a_torn_snapshot(&self.pool.usage()?)?;
         self.message(snap)?;
         Ok(suspended.resume()?)
     }
@@ -190,15 +193,12 @@ impl Change<'_, '_> {
     /// Lets the I/O of an origin go on that was suspended for a snapshot by a process that died at it: its users wait.
     fn wake(&self, origin: DeviceId) -> Result<(), PoolError> {
         let Some(origin) = self.pool.catalog.device(origin)? else { return Ok(()) };
-        match self.pool.active_device(&origin)? {
-            Some(info) => {
-                if info.suspended {
-                    self.pool.host.dm.resume(&origin.node, visibility(origin.kind))?;
-                }
-                Ok(self.pool.host.fs.end_hurry(info.device)?)
-            }
-            None => Ok(()),
+        let Some(info) = self.pool.active_device(&origin)? else { return Ok(()) };
+        if info.suspended {
+            self.pool.host.dm.resume(&info.name, visibility(origin.kind))?;
         }
+        end_hurry(&*self.pool.host.fs, info.device);
+        Ok(())
     }
 
     /// Undoes a creation that failed half-way. If even that fails, the intent stays, and the next command settles it.
@@ -245,7 +245,16 @@ impl Change<'_, '_> {
     /// A snapshot of a device in use freezes its file system, and XFS waits there for what it can't write: nothing could
     /// come after it, the pool's growth neither.
     fn refuse_to_freeze_when_full(&self, origin: &Device) -> Result<(), PoolError> {
-        if !self.usage.is_full() || self.pool.active_device(origin)?.is_none() {
+        if self.pool.active_device(origin)?.is_none() {
+            Ok(())
+        } else {
+            self.refuse_a_torn_snapshot(&self.usage)
+        }
+    }
+
+    /// What a file system in use was told is written may not have found room.
+    fn refuse_a_torn_snapshot(&self, usage: &PoolUsage) -> Result<(), PoolError> {
+        if !usage.is_full() {
             return Ok(());
         }
         let what = "it has no free block for data, and a file system in use writes what it has before a snapshot of it";

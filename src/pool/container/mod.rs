@@ -53,8 +53,9 @@ impl Pool<'_> {
     /// All containers.
     pub fn containers(&self) -> Result<Vec<ContainerStatus>, PoolError> {
         let containers = self.catalog.containers()?;
-        // The kernel is asked for the few that are active, not for each of thousands whether it is.
-        let nodes = self.nodes()?.into_iter();
+        // Of thousands few are active: the kernel is asked for what has a name as the pool gives it, not for each of them.
+        let prefix = format!("{}-", self.name);
+        let nodes = self.nodes_called(|name| name.as_str().starts_with(&prefix))?.into_iter();
         let mut nodes: BTreeMap<_, _> = nodes.map(|info| (info.uuid.clone(), info)).collect();
         let mounts = self.host.fs.all_mounts()?;
         let look = |container: Container| {

@@ -9,8 +9,8 @@ use nix::errno::Errno;
 
 use crate::dm::{DeviceMapper, DeviceNumber, Info, Name, Table, Twin};
 use crate::fs::{
-    Detached, Elsewhere, FileSystem, FileSystems, FsError, Hurried, Identified, Mount, MountOptions,
-    MountTableError, NewMount, Process, Use, User,
+    Detached, Elsewhere, FileSystem, FileSystems, FsError, Identified, Mount, MountOptions, MountTableError,
+    NewMount, Process, Use, User,
 };
 use crate::units::{Bytes, DeviceId};
 
@@ -25,6 +25,10 @@ pub(super) struct PretendedFileSystems {
     probed: Mutex<Vec<Name>>,
     /// By the device's id, what it was last grown to.
     grown: Mutex<HashMap<DeviceId, Bytes>>,
+    /// Those that are to give up soon.
+    hurried: Mutex<BTreeSet<DeviceNumber>>,
+    /// A device that somebody writes to, until its pool is full, when one is had to hurry.
+    writes_then: Mutex<Option<Name>>,
 }
 
 impl PretendedFileSystems {
@@ -37,6 +41,8 @@ impl PretendedFileSystems {
             mounts: Mutex::default(),
             probed: Mutex::default(),
             grown: Mutex::default(),
+            hurried: Mutex::default(),
+            writes_then: Mutex::default(),
         }
     }
 
@@ -56,8 +62,19 @@ impl PretendedFileSystems {
         self.grown.lock().expect("no panic").get(&device).copied()
     }
 
+    /// Has somebody fill the pool through a device, just before one is frozen.
+    pub(super) fn fill_before_a_freeze(&self, node: &Name) {
+        *self.writes_then.lock().expect("no panic") = Some(node.clone());
+    }
+
+    /// Whether a device was had to hurry, and not given its time back.
+    pub(super) fn is_anybody_hurried(&self) -> bool {
+        !self.hurried.lock().expect("no panic").is_empty()
+    }
+
     /// A machine that comes up again has nothing mounted.
     pub(super) fn reboot(&self) {
+        self.hurried.lock().expect("no panic").clear();
         self.mounts.lock().expect("no panic").clear();
     }
 
@@ -72,6 +89,12 @@ impl PretendedFileSystems {
     fn step(&self) -> Result<(), FsError> {
         self.twin.side_effect().map_err(|errno| FsError::Unmount { at: PathBuf::new(), errno })
     }
+}
+
+/// Writes to a device until its pool is full.
+pub(super) fn fill(twin: &Twin, node: &Name) {
+    let write = |mib| twin.write(node, Bytes::mib(mib).sectors(), Bytes::mib(1).sectors());
+    assert!((0..512).any(|mib| write(mib).is_err()), "it is never full");
 }
 
 impl FileSystems for PretendedFileSystems {
@@ -133,12 +156,19 @@ impl FileSystems for PretendedFileSystems {
         Ok(())
     }
 
-    fn hurry(&self, _: DeviceNumber) -> Result<Option<Hurried>, FsError> {
-        self.step().map(|()| None)
+    fn hurry(&self, device: DeviceNumber) -> Result<(), FsError> {
+        self.step()?;
+        self.hurried.lock().expect("no panic").insert(device);
+        if let Some(node) = self.writes_then.lock().expect("no panic").take() {
+            fill(&self.twin, &node);
+        }
+        Ok(())
     }
 
-    fn end_hurry(&self, _: DeviceNumber) -> Result<(), FsError> {
-        self.step()
+    fn end_hurry(&self, device: DeviceNumber) -> Result<(), FsError> {
+        self.step()?;
+        self.hurried.lock().expect("no panic").remove(&device);
+        Ok(())
     }
 
     fn mounts_elsewhere(&self, _: DeviceNumber) -> Result<Vec<Elsewhere>, MountTableError> {

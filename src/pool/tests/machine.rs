@@ -313,6 +313,7 @@ impl Machine {
         let there: BTreeSet<DeviceId> = self.twin.devices(self.metadata()).into_iter().collect();
         assert_eq!(known, there, "{context}: catalog and pool differ");
         assert_eq!(self.twin.torn_snapshots(), [], "{context}");
+        assert!(!self.fs.is_anybody_hurried(), "{context}: a file system is left to give up soon");
         let nodes = self.host.dm.list().expect("listed");
         assert_eq!(nodes.len(), 1, "{context}: more than the pool is active: {nodes:?}");
     }

@@ -2,6 +2,7 @@
 
 use nix::errno::Errno;
 
+use super::file_systems::fill;
 use super::machine::Machine;
 use crate::dm::{Injection, Name, PoolMessage};
 use crate::pool::{Checking, PoolError};
@@ -156,13 +157,21 @@ fn a_setup_asked_for_something_else_says_what_differs_and_changes_nothing() {
 
 #[test]
 fn a_container_in_use_is_not_frozen_for_a_commit_when_what_it_holds_has_no_room() {
+    refuses_a_commit_in_a_pool_that(|machine, node| fill(&machine.twin, node));
+}
+
+/// What it held may not have been written, and is missing in the snapshot.
+#[test]
+fn a_commit_of_a_container_in_use_is_refused_when_its_pool_became_full_before_it_was_frozen() {
+    refuses_a_commit_in_a_pool_that(|machine, node| machine.fs.fill_before_a_freeze(node));
+}
+
+fn refuses_a_commit_in_a_pool_that(becomes_full: impl Fn(&Machine, &Name)) {
     let machine = Machine::with_image();
     machine.create_of("one", "web", Some(Bytes::mib(512))).expect("created");
     machine.pool().activate_container(&"web".parse().expect("a name")).expect("activated");
-    let node = Name::new("test-web").expect("a name");
-    let write = |mib| machine.twin.write(&node, Bytes::mib(mib).sectors(), Bytes::mib(1).sectors());
-    assert!((0..512).any(|mib| write(mib).is_err()), "it is never full");
-    let error = machine.commit("web", "two").expect_err("it would wait for a pool that can't grow meanwhile");
+    becomes_full(&machine, &Name::new("test-web").expect("a name"));
+    let error = machine.commit("web", "two").expect_err("it would have what is in no block");
     assert!(matches!(error, PoolError::Unusable { what, .. } if what.contains("no free block")), "{error}");
     machine.pool().deactivate_container(&"web".parse().expect("a name")).expect("deactivated");
     machine.assert_in_order("refused");

@@ -1,9 +1,10 @@
 //! Data that runs out.
 
 use std::fs::File;
+use std::path::Path;
 
 use thinpool::dm::{DeviceMapper, Mode, Name, Suspended, Visibility};
-use thinpool::fs::{FileSystems, SystemFileSystems};
+use thinpool::fs::{Hurried, SystemFileSystems};
 
 use super::bed::{Bed, is_in_the_journal};
 use crate::support::{run, wait_until};
@@ -93,18 +94,27 @@ fn xfs_with_something_to_write_in_a_full_pool(flags: &[&str]) -> Bed {
     bed
 }
 
+fn told_by(knob: &Path) -> String {
+    std::fs::read_to_string(knob).expect("told").trim_end().to_owned()
+}
+
 /// A pool that becomes full between the look at it and the freeze for a snapshot.
 #[test]
 fn xfs_that_is_frozen_for_a_snapshot_in_a_full_pool_gives_up_so_that_the_pool_can_grow() {
     let bed = xfs_with_something_to_write_in_a_full_pool(&[]);
-    let name = Name::new(&format!("{}-box", bed.bench.name)).expect("a name");
+    let name = Name::new(format!("{}-box", bed.bench.name)).expect("a name");
     let device = bed.kernel.find(&name).expect("told").expect("active").device;
-    let hurried = SystemFileSystems.hurry(device).expect("told").expect("it would try for ever");
+    let node = device.kernel_node();
+    let knobs = Path::new("/sys/fs/xfs").join(node.file_name().expect("a name")).join("error/metadata");
+    let times = || ["ENOSPC", "EIO"].map(|error| told_by(&knobs.join(error).join("retry_timeout_seconds")));
+    assert_eq!(times(), ["-1", "-1"]);
+    let hurried = Hurried::on(&SystemFileSystems, device);
+    assert_eq!(times(), ["11", "11"]);
     // Whether the freeze of what gives up succeeds is the kernel's business; that it ends is ours.
     drop(Suspended::new(&bed.kernel, &name, Visibility::Snapshot));
     assert!(bed.at.metadata().is_err(), "it had nothing to write");
     drop(hurried);
-    assert!(SystemFileSystems.hurry(device).expect("told").is_some(), "it was not given back its time");
+    assert_eq!(times(), ["-1", "-1"]);
     bed.bench.ok(["extend", "--data", "+64M"]);
     bed.has_come_through();
 }
