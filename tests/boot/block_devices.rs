@@ -1,4 +1,4 @@
-//! Pools on block devices: logical volumes, a partition, a whole disk; swapped, late, and not there at all.
+//! Pools on block devices: a partition, a whole disk; swapped, late, and not there at all. (Volumes: `power_cut.rs`.)
 
 use crate::machine::{Disk, Machine};
 use crate::there_are_machines;
@@ -8,39 +8,6 @@ const CHECK: &str = "
     assert_active thinpool@thinpool.service srv-web.mount
     assert_filled /srv/web
 ";
-
-/// The recipe for volumes by hand.
-const ON_VOLUMES: &str = "
-    install_thinpool
-    pvcreate -q /dev/disk/by-id/virtio-lvm
-    vgcreate -q direct-lvm /dev/disk/by-id/virtio-lvm
-    lvcreate -q --wipesignatures y -n data direct-lvm -l 80%VG
-    lvcreate -q --wipesignatures y -n metadata direct-lvm -l 5%VG
-    thinpool setup --datadev /dev/direct-lvm/data --metadatadev /dev/direct-lvm/metadata \"${small[@]}\"
-    new_container thinpool web
-    in_fstab /dev/mapper/thinpool-web /srv/web
-    fill /srv/web
-";
-
-/// All of the metadata was checked before the pool was loaded, and what was acknowledged is there.
-const AFTER_A_POWER_CUT: &str = "
-    journalctl -b --no-pager -u thinpool@thinpool.service | grep 'sound (full, after an unclean one' ||
-        fail 'the journal does not tell of a full check'
-    thinpool status | grep 'Metadata Check: sound (full' || fail 'the status does not tell of a full check'
-    cmp /bin/bash /srv/web/bash
-";
-
-#[test]
-fn a_pool_on_volumes_is_back_with_all_in_it_after_a_reboot_and_after_a_power_cut() {
-    if !there_are_machines() {
-        return;
-    }
-    let (machine, disks) = (Machine::new(), [Disk::At("lvm")]);
-    machine.add_disk("lvm", 4 << 30);
-    machine.boot_well(&disks, ON_VOLUMES);
-    machine.boot_and_cut_power(&disks, &[CHECK, "cp /bin/bash /srv/web/bash; sync -f /srv/web"].concat());
-    machine.boot_well(&disks, &[CHECK, AFTER_A_POWER_CUT].concat());
-}
 
 /// A unit that was stopped stays so, although closing its devices is an event that udev's rule sees.
 const ON_DISKS: &str = "
@@ -93,8 +60,8 @@ fn disks_are_found_again_when_they_are_swapped_or_late_and_missed_when_they_are_
     let machine = Machine::new();
     machine.add_disk("meta", 64 << 20);
     machine.add_disk("data", 4 << 30);
-    machine.boot_well(&[Disk::At("meta"), Disk::At("data")], ON_DISKS);
-    machine.boot_well(&[Disk::At("data"), Disk::At("meta")], CHECK);
+    machine.boot_well(&[Disk::At("data"), Disk::At("meta")], ON_DISKS);
+    // Swapped, and one of them late.
     machine.boot_well(&[Disk::At("meta"), Disk::Late("data", 20)], &[CHECK, LOSE_PATIENCE].concat());
     machine.boot_well(&[Disk::At("meta"), Disk::WhenAsked("data")], NOT_THERE_AND_THEN);
 }

@@ -8,8 +8,8 @@
 )]
 
 mod block_devices;
-mod loop_files;
 mod machine;
+mod power_cut;
 
 /// Whether the tests may start machines. With `THINPOOL_TEST_HOST=1` there may be none to start.
 fn there_are_machines() -> bool {

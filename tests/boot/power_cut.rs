@@ -1,12 +1,13 @@
-//! Pools on loop files: one on the root file system, one on a file system that is mounted at boot.
+//! Pools through a reboot and a power cut: on loop files on the root file system, on loop files on a file system that is mounted
+//! at boot, and on volumes. All in one machine, since each boot takes half a minute where it is emulated.
 
 use crate::machine::{Disk, Machine};
 use crate::there_are_machines;
 
-const STATE: &[Disk] = &[Disk::At("state")];
+const DISKS: &[Disk] = &[Disk::At("state"), Disk::At("lvm")];
 
-/// Two pools; the second has its state, under a path with a blank and a percent sign, on a disk of its own.
-const SET_UP: &str = r#"
+/// Two pools on files; the second has its state, under a path with a blank and a percent sign, on a disk of its own.
+const ON_FILES: &str = r#"
     install_thinpool
     systemd-analyze verify --man=no /usr/lib/systemd/system/thinpool*.service 2>&1 | tee /tmp/verify
     [ ! -s /tmp/verify ] || fail "the units have faults"
@@ -33,9 +34,23 @@ const SET_UP: &str = r#"
     thinpool container mount idle
 "#;
 
+/// The recipe for volumes by hand.
+const ON_VOLUMES: &str = r#"
+    pvcreate -q /dev/disk/by-id/virtio-lvm
+    vgcreate -q direct-lvm /dev/disk/by-id/virtio-lvm
+    lvcreate -q --wipesignatures y -n data direct-lvm -l 80%VG
+    lvcreate -q --wipesignatures y -n metadata direct-lvm -l 5%VG
+    thinpool --pool lvm setup --datadev /dev/direct-lvm/data --metadatadev /dev/direct-lvm/metadata "${small[@]}"
+    new_container lvm web
+    in_fstab /dev/mapper/lvm-web /srv/lvm
+    fill /srv/lvm
+"#;
+
 const ALL_THERE: &str = r#"
     assert_booted_well
     assert_active thinpool@thinpool.service thinpool@ci-2.x.service srv-web.mount srv-unit.mount
+    assert_active thinpool@lvm.service thinpool-monitor@lvm.service srv-lvm.mount
+    assert_filled /srv/lvm
     assert_active thinpool-monitor@thinpool.service thinpool-monitor@ci-2.x.service
     assert_filled /srv/web
     assert_filled /srv/unit
@@ -44,13 +59,21 @@ const ALL_THERE: &str = r#"
 "#;
 
 const CHANGE: &str = r"
-    cp /bin/bash /srv/web/bash
-    sync -f /srv/web
+    for there in /srv/web /srv/lvm; do
+        cp /bin/bash $there/bash
+        sync -f $there
+    done
     thinpool container create of-tests --name late
 ";
 
-/// Both pools are there after the power cut, and what is destroyed doesn't come back.
+/// All of the metadata was checked before a pool was loaded, what was acknowledged is there, and what is destroyed doesn't come back.
 const AFTER_THE_CUT: &str = r#"
+    for pool in thinpool lvm; do
+        journalctl -b --no-pager -u "thinpool@$pool.service" | grep 'sound (full, after an unclean one' ||
+            fail "the journal does not tell of a full check of $pool"
+        thinpool --pool "$pool" status | grep 'Metadata Check: sound (full' || fail "the status of $pool does not tell of a full check"
+    done
+    cmp /bin/bash /srv/lvm/bash
     cmp /bin/bash /srv/web/bash
     [[ $(thinpool container list) == *late* ]] || fail "a container is gone that was acknowledged"
     umount /srv/web
@@ -66,13 +89,14 @@ const AFTER_THE_CUT: &str = r#"
 "#;
 
 #[test]
-fn pools_on_files_are_back_with_all_in_them_after_a_reboot_and_after_a_power_cut() {
+fn pools_on_files_and_volumes_are_back_with_all_in_them_after_a_reboot_and_after_a_power_cut() {
     if !there_are_machines() {
         return;
     }
     let machine = Machine::new();
     machine.add_disk("state", 4 << 30);
-    machine.boot_well(STATE, SET_UP);
-    machine.boot_and_cut_power(STATE, &[ALL_THERE, CHANGE].concat());
-    machine.boot_well(STATE, &[ALL_THERE, AFTER_THE_CUT].concat());
+    machine.add_disk("lvm", 4 << 30);
+    machine.boot_well(DISKS, &[ON_FILES, ON_VOLUMES].concat());
+    machine.boot_and_cut_power(DISKS, &[ALL_THERE, CHANGE].concat());
+    machine.boot_well(DISKS, &[ALL_THERE, AFTER_THE_CUT].concat());
 }
