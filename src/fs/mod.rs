@@ -27,7 +27,7 @@ pub use identify::Identified;
 pub use kind::FileSystem;
 pub use mount::Detached;
 pub(crate) use mounts::unescape;
-pub use mounts::{Mount, MountTableError, all_mounts, mounts_of};
+pub use mounts::{Mount, MountTableError, all_mounts};
 pub use namespaces::Elsewhere;
 pub use options::{MountOptions, OptionError};
 pub use processes::{Process, Use, User};

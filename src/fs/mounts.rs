@@ -38,13 +38,6 @@ pub struct MountTableError {
     pub(super) source: io::Error,
 }
 
-/// The mounts of a device in our own mount namespace, in the order they were made.
-pub fn mounts_of(device: DeviceNumber) -> Result<Vec<Mount>, MountTableError> {
-    let mut mounts = all_mounts()?;
-    mounts.retain(|mount| mount.device == device);
-    Ok(mounts)
-}
-
 /// All mounts of our own namespace, in the order they were made.
 pub fn all_mounts() -> Result<Vec<Mount>, MountTableError> {
     let path = Path::new("/proc/self/mountinfo");

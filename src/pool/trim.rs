@@ -4,7 +4,6 @@ use super::{Pool, PoolError};
 use crate::backing::{Backing, FileSpace};
 use crate::catalog::Device;
 use crate::dm;
-use crate::fs::mounts_of;
 use crate::units::Bytes;
 
 /// How far a trim has come.
@@ -88,7 +87,7 @@ impl Pool<'_> {
         trimmed: &mut Trimmed,
         progress: &mut dyn TrimProgress,
     ) -> Result<(), PoolError> {
-        let Some(mount) = mounts_of(info.device)?.into_iter().next() else {
+        let Some(mount) = self.host.fs.mounts(info.device)?.into_iter().next() else {
             trimmed.out_of_reach.push(name);
             progress.advance(device.size);
             return Ok(());

@@ -14,7 +14,7 @@ use super::look::{split_lv, still_there};
 use super::sysfs::{SysBlock, io_error};
 use super::{BlockDevice, BlockError, Obstacle};
 use crate::dm::DeviceNumber;
-use crate::fs::{mounts_of, unescape};
+use crate::fs::{all_mounts, unescape};
 
 /// Everything that uses the device or a part of it, or the disk that it is a partition of, and whether it is read-only.
 pub(super) fn of(device: &BlockDevice) -> Result<Vec<Obstacle>, BlockError> {
@@ -47,12 +47,11 @@ pub(super) fn with_relatives(
 fn named_users(device: &BlockDevice, itself: &SysBlock) -> Result<Vec<Obstacle>, BlockError> {
     let related = with_relatives(device, itself)?;
     let (mut mounted, mut swap, mut held) = (Vec::new(), Vec::new(), Vec::new());
-    let (swaps, loops) = (swap_devices()?, loop_devices()?);
+    let (swaps, loops, mounts) = (swap_devices()?, loop_devices()?, all_mounts()?);
     for (name, part) in related {
         let number = part.number()?;
-        let mounts = mounts_of(number)?;
-        mounted
-            .extend(mounts.into_iter().map(|mount| Obstacle::Mounted { device: name.clone(), at: mount.at }));
+        let on_it = mounts.iter().filter(|mount| mount.device == number);
+        mounted.extend(on_it.map(|mount| Obstacle::Mounted { device: name.clone(), at: mount.at.clone() }));
         if swaps.contains(&number) {
             swap.push(Obstacle::Swap { device: name.clone() });
         }

@@ -52,7 +52,7 @@ fn directories(pool: &Pool<'_>, view: &View, findings: &mut Vec<Finding>) -> Res
             None => Some(()),
         };
         // Somebody is just about to mount it, or has done so since.
-        if idle.is_none() || crate::fs::all_mounts()?.iter().any(|mount| mount.at == directory) {
+        if idle.is_none() || pool.host.fs.all_mounts()?.iter().any(|mount| mount.at == directory) {
             continue;
         }
         findings.extend(left(&directory));
