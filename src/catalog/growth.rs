@@ -4,7 +4,7 @@ use rusqlite::OptionalExtension;
 use serde::{Deserialize, Serialize};
 
 use super::pool::{from_json, json};
-use super::{Catalog, CatalogError, Durability, Policy, PoolRecord};
+use super::{Catalog, CatalogError, Durability, Policy, PoolRecord, Prepared};
 use crate::backing::{Backing, Part};
 use crate::units::Bytes;
 
@@ -39,7 +39,7 @@ impl Catalog {
     /// The growth that isn't known to be finished, if any.
     pub fn growth(&self) -> Result<Option<PoolGrowth>, CatalogError> {
         self.read(|connection| {
-            let growth = connection.query_row("SELECT growth FROM pool", [], |row| {
+            let growth = connection.ask("SELECT growth FROM pool", [], |row| {
                 let known = row.get::<_, Option<String>>("growth")?;
                 known.map(|_| from_json(row, "growth")).transpose()
             });
@@ -51,7 +51,7 @@ impl Catalog {
     pub fn intend_growth(&mut self, growth: &PoolGrowth, backing: &Backing) -> Result<(), CatalogError> {
         self.change(Durability::Synced, |transaction| {
             let values = [json(growth)?, json(backing)?];
-            transaction.execute("UPDATE pool SET growth = ?1, backing = ?2", values).map(drop)
+            transaction.tell("UPDATE pool SET growth = ?1, backing = ?2", values).map(drop)
         })?;
         self.keep_pool_file()
     }
@@ -62,10 +62,10 @@ impl Catalog {
         self.change(Durability::Synced, |transaction| {
             // The rest of the policy may have been changed since it was read.
             let now: Policy =
-                transaction.query_row("SELECT policy FROM pool", [], |row| from_json(row, "policy"))?;
+                transaction.ask("SELECT policy FROM pool", [], |row| from_json(row, "policy"))?;
             let (data_size, metadata_size) = (pool.policy.data_size, pool.policy.metadata_size);
             let values = [json(&pool.backing)?, json(&Policy { data_size, metadata_size, ..now })?];
-            transaction.execute("UPDATE pool SET backing = ?1, policy = ?2", values).map(drop)
+            transaction.tell("UPDATE pool SET backing = ?1, policy = ?2", values).map(drop)
         })?;
         self.keep_pool_file()
     }
@@ -73,7 +73,7 @@ impl Catalog {
     /// Records that no growth is open any more. Should a power cut lose it, the growth is found to have been made.
     pub fn end_growth(&mut self) -> Result<(), CatalogError> {
         self.change(Durability::Ordered, |transaction| {
-            transaction.execute("UPDATE pool SET growth = NULL", []).map(drop)
+            transaction.tell("UPDATE pool SET growth = NULL", []).map(drop)
         })
     }
 }

@@ -3,7 +3,7 @@
 use rusqlite::Transaction;
 
 use super::records::{record_by_key, records_of};
-use super::{Catalog, CatalogError, Device, Durability, Record, Suspect, devices};
+use super::{Catalog, CatalogError, Device, Durability, Prepared, Record, Suspect, devices};
 use crate::units::{Bytes, DeviceId, TransactionId};
 
 /// A record that was put into quarantine.
@@ -25,7 +25,7 @@ impl Catalog {
     /// What is in quarantine, in the order in which it got there.
     pub fn quarantined(&self) -> Result<Vec<Quarantined>, CatalogError> {
         self.read(|connection| {
-            let mut query = connection.prepare("SELECT * FROM quarantine ORDER BY number")?;
+            let mut query = connection.prepare_cached("SELECT * FROM quarantine ORDER BY number")?;
             let rows = query.query_map([], |row| {
                 Ok(Quarantined {
                     number: row.get("number")?,
@@ -71,7 +71,7 @@ impl Catalog {
     ) -> Result<bool, CatalogError> {
         let adopted = self.change_if(Durability::Synced, |transaction| {
             let taken = "SELECT EXISTS (SELECT 1 FROM device WHERE id = ?1)";
-            if transaction.query_row(taken, [device.id], |row| row.get(0))? {
+            if transaction.ask(taken, [device.id], |row| row.get(0))? {
                 return Ok(None);
             }
             insert_adopted(transaction, device, made_at, container).map(Some)
@@ -82,7 +82,7 @@ impl Catalog {
     /// Corrects a device's size to what was measured.
     pub fn set_device_size(&mut self, id: DeviceId, size: Bytes) -> Result<(), CatalogError> {
         self.change(Durability::Synced, |transaction| {
-            transaction.execute("UPDATE device SET size = ?2 WHERE id = ?1", (id, size)).map(drop)
+            transaction.tell("UPDATE device SET size = ?2 WHERE id = ?1", (id, size)).map(drop)
         })
     }
 
@@ -90,8 +90,8 @@ impl Catalog {
     /// moment goes.
     pub fn take_transaction_id(&mut self, id: TransactionId) -> Result<(), CatalogError> {
         self.change(Durability::Synced, |transaction| {
-            transaction.execute("UPDATE pool SET transaction_id = ?1", [id.0.cast_signed()])?;
-            transaction.execute("DELETE FROM intent", []).map(drop)
+            transaction.tell("UPDATE pool SET transaction_id = ?1", [id.0.cast_signed()])?;
+            transaction.tell("DELETE FROM intent", []).map(drop)
         })
     }
 }
@@ -104,7 +104,7 @@ fn insert_adopted(
 ) -> Result<(), rusqlite::Error> {
     devices::insert(transaction, device, made_at)?;
     if let Some((name, image)) = container {
-        transaction.execute(
+        transaction.tell(
             "INSERT INTO container (name, device, image, created) VALUES (?1, ?2, ?3, ?4)",
             rusqlite::params![name, device.id, image, device.created],
         )?;
@@ -119,10 +119,10 @@ fn put_away(
     now: i64,
 ) -> Result<(), rusqlite::Error> {
     let json = serde_json::Value::Object(record.columns.clone()).to_string();
-    transaction.execute(
+    transaction.tell(
         "INSERT INTO quarantine (what, record, why, since) VALUES (?1, ?2, ?3, ?4)",
         rusqlite::params![record.to_string(), json, why, now],
     )?;
     let (table, key) = (record.kind.as_str(), record.kind.key_column());
-    transaction.execute(&format!("DELETE FROM {table} WHERE {key} = ?1"), [&record.key]).map(drop)
+    transaction.tell(&format!("DELETE FROM {table} WHERE {key} = ?1"), [&record.key]).map(drop)
 }

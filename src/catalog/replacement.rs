@@ -6,7 +6,7 @@ use rusqlite::OptionalExtension;
 use serde::{Deserialize, Serialize};
 
 use super::pool::{from_json, json};
-use super::{Catalog, CatalogError, Durability};
+use super::{Catalog, CatalogError, Durability, Prepared};
 use crate::backing::Backing;
 
 /// New metadata that is whole and checked, and is to be put in the place of the old. As long as this is there, that is at
@@ -34,7 +34,7 @@ impl Catalog {
     /// The replacement that isn't known to be finished, if any.
     pub fn replacement(&self) -> Result<Option<Replacement>, CatalogError> {
         self.read(|connection| {
-            let replacement = connection.query_row("SELECT replacement FROM pool", [], |row| {
+            let replacement = connection.ask("SELECT replacement FROM pool", [], |row| {
                 let known = row.get::<_, Option<String>>("replacement")?;
                 known.map(|_| from_json(row, "replacement")).transpose()
             });
@@ -45,7 +45,7 @@ impl Catalog {
     /// Records, durably, that the metadata is about to be replaced.
     pub fn intend_replacement(&mut self, replacement: &Replacement) -> Result<(), CatalogError> {
         self.change(Durability::Synced, |transaction| {
-            transaction.execute("UPDATE pool SET replacement = ?1", [json(replacement)?]).map(drop)
+            transaction.tell("UPDATE pool SET replacement = ?1", [json(replacement)?]).map(drop)
         })
     }
 
@@ -53,7 +53,7 @@ impl Catalog {
     pub fn end_replacement(&mut self, backing: &Backing) -> Result<(), CatalogError> {
         self.change(Durability::Synced, |transaction| {
             transaction
-                .execute(
+                .tell(
                     "UPDATE pool SET replacement = NULL, backing = ?1, clean = 0, checked = NULL",
                     [json(backing)?],
                 )

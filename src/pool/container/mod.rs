@@ -145,13 +145,13 @@ impl Pool<'_> {
         let Some(info) = active else {
             return ContainerStatus { container, path: None, mounts: Vec::new(), mapped: None };
         };
-        let its_own = mounts.iter().filter(|mount| mount.device == info.device);
+        let mounts = mounts.iter().filter(|mount| mount.device == info.device);
+        let mounts = mounts.map(|mount| mount.at.clone()).collect();
         let mapped = match self.host.dm.thin_status(&info.name) {
             Ok(ThinStatus::Working(usage)) => Some(usage.mapped.bytes()),
             // It failed, or was removed since we looked.
             _ => None,
         };
-        let mounts = its_own.map(|mount| mount.at.clone()).collect();
         ContainerStatus { path: Some(info.name.path()), container, mounts, mapped }
     }
 
