@@ -124,6 +124,8 @@ enum Command {
 /// What a command works with.
 struct Context {
     settings: Settings,
+    /// The configuration file, where another one was named.
+    file: Option<PathBuf>,
 }
 
 impl Context {
@@ -200,14 +202,14 @@ pub fn run() -> ExitCode {
 impl Cli {
     fn run(self) -> Result<u8, CliError> {
         let (inputs, own_flags) = (self.general, self.command.own_settings());
-        let file = inputs.config.map_or_else(ConfigFile::default, ConfigFile::Named);
+        let file = inputs.config.clone().map_or_else(ConfigFile::default, ConfigFile::Named);
         let flags = inputs.settings.flags.into_iter().chain(own_flags).collect();
         let settings = Settings::load(&Inputs { flags, storage_opts: inputs.storage_opt, file })?;
         // What goes to a terminal that shows a screen would be written across it.
         if !(matches!(self.command, Command::Top(_)) && std::io::stderr().is_terminal()) {
             output::start_log(self.command.log_level(&settings));
         }
-        let context = Context { settings };
+        let context = Context { settings, file: inputs.config };
         match self.command {
             Command::Setup(Deferred(arguments)) => return setup::run(&context, &arguments),
             Command::Status(Deferred(arguments)) => return status::run(&context, &arguments),

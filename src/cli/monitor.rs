@@ -1,13 +1,22 @@
 //! `thinpool monitor`
 
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::Arc;
+use std::time::Duration;
+
 use clap::Args;
 
 use super::settings::MonitorSettings;
 use super::{CliError, Context, exit, output};
 use crate::monitor::hooks::run_all;
 use crate::monitor::serve::serve;
-use crate::monitor::{Ended, Hooks, Manner, Notice, watch};
+use crate::monitor::{Ended, Hooks, Manner, Notice, Schedule, watch};
 use crate::report;
+
+/// How long a backup may take. The largest metadata, 16 GiB, is read in less on a disk of 10 MB a second.
+const LONGEST_BACKUP: Duration = Duration::from_secs(3600);
 
 /// How to watch.
 #[derive(Debug, Args)]
@@ -36,6 +45,7 @@ pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<u8, CliErr
     let manner = Manner {
         when_full: *settings.when_full.get(),
         hooks: Hooks::new(settings.hooks.get().as_path().to_owned()),
+        backups: backups(context),
     };
     let host = context.host()?;
     let (told, host_of_metrics) = (location.clone(), context.host()?);
@@ -45,6 +55,28 @@ pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<u8, CliErr
         Ended::Asked => tracing::info!(pool = %location.name, "no longer watching"),
     }
     Ok(exit::DONE)
+}
+
+/// When the metadata is backed up, and by which command: ours, as somebody would type it.
+fn backups(context: &Context) -> Option<Schedule> {
+    let settings = &context.settings;
+    let changes = settings.metadata_backup_changes.get().0;
+    if changes == 0 || settings.metadata_backups.get().0 == 0 {
+        return None;
+    }
+    let file = context.file.iter().flat_map(|file| [OsString::from("--config"), file.into()]);
+    let general =
+        settings.effective().into_iter().filter(|setting| super::settings::is_general(setting.name));
+    let general = general.map(|setting| format!("--{}={}", setting.name, setting.value).into());
+    let words: Vec<OsString> =
+        file.chain(general).chain(["metadata", "backup"].map(OsString::from)).collect();
+    let take = move || lvm::run(Command::new(own_program()).args(&words), LONGEST_BACKUP).map(drop);
+    Some(Schedule { changes, take: Arc::new(take) })
+}
+
+/// The file that this process runs, or the process's own view of it where an upgrade has replaced that.
+fn own_program() -> PathBuf {
+    std::env::current_exe().ok().filter(|path| path.exists()).unwrap_or_else(|| "/proc/self/exe".into())
 }
 
 fn test_hooks(context: &Context) -> Result<u8, CliError> {

@@ -8,7 +8,7 @@ use crate::config::{Flag, SETTINGS, Setting};
 const GENERAL: [&str; 6] = ["pool", "root", "udev-timeout", "lock-timeout", "device-timeout", "log-level"];
 
 /// The settings that concern a monitor. All others are decided once, at setup.
-const MONITOR: [&str; 3] = ["when-full", "hooks", "metrics-listen"];
+const MONITOR: [&str; 4] = ["when-full", "hooks", "metrics-listen", "metadata-backup-changes"];
 
 /// Flags that every command takes.
 #[derive(Debug, Clone, Default)]
@@ -38,7 +38,7 @@ enum Taker {
 
 impl Taker {
     fn of(setting: &Setting) -> Self {
-        if GENERAL.contains(&setting.name) {
+        if is_general(setting.name) {
             Self::Every
         } else if MONITOR.contains(&setting.name) {
             Self::Monitor
@@ -54,6 +54,11 @@ impl Taker {
 
 /// What their flags stand under in `--help`, behind the command's own.
 pub(super) const GENERAL_HEADING: &str = "Options of every command";
+
+/// Whether every command takes the flag of the setting of this name.
+pub(super) fn is_general(name: &str) -> bool {
+    GENERAL.contains(&name)
+}
 
 fn argument(setting: &'static Setting) -> Arg {
     let is_general = Taker::of(setting) == Taker::Every;

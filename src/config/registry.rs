@@ -6,7 +6,7 @@ use super::source::Sourced;
 use super::value::{
     AbsolutePath, AutoBool, Backups, DevicePath, DevicePaths, FsChoice, LogLevel, LoopDir, MetadataSize,
     MetricsListen, MinFreeSpace, MkfsArgs, MountOptions, PoolDevice, SettingType, Shape, Share, Timeout,
-    VolumeGroup, WhenFull,
+    Transactions, VolumeGroup, WhenFull,
 };
 use crate::backing::{MetadataVolumeSize, VolumeSize};
 use crate::units::{BlockSize, Bytes, PoolName};
@@ -196,6 +196,8 @@ settings! {
         "How often xfs tries to write again when the pool is full before it gives up; unset leaves it to the kernel.";
     metadata_backups: Backups = ["5"], "metadata-backups", None,
         "How many backups of the pool's metadata are kept; one is made at each deactivation, unless nothing has changed; 0 is none.";
+    metadata_backup_changes: Transactions = ["100"], "metadata-backup-changes", None,
+        "After how many devices made or removed a monitor backs the pool's metadata up, every ten minutes at most; 0 is never.";
     udev_timeout: Timeout = ["30s"], "udev-timeout", None,
         "The longest wait for udev after a device appeared or went.";
     lock_timeout: Timeout = ["60s"], "lock-timeout", None,

@@ -10,7 +10,7 @@ mod size;
 
 pub use choice::{AutoBool, FsChoice, LogLevel, WhenFull};
 pub use device::{DevicePath, DevicePaths, PoolDevice, Share, VolumeGroup};
-pub use limit::{Backups, Timeout};
+pub use limit::{Backups, Timeout, Transactions};
 pub use list::{MkfsArgs, MountOptions};
 pub use listen::MetricsListen;
 pub use path::{AbsolutePath, LoopDir};

@@ -32,6 +32,13 @@ pub enum Event {
         /// Why.
         why: String,
     },
+    /// Its metadata should be backed up, and that failed.
+    BackupFailed {
+        /// Why.
+        why: String,
+    },
+    /// Its metadata is backed up, after that had failed.
+    BackedUpAgain,
     /// Something is wrong with it: the kernel says so, or something runs out in its life.
     Trouble(Problem),
     /// That is over.
@@ -57,13 +64,14 @@ impl Event {
             Self::CouldNotGrow(_)
             | Self::NoRoom(_)
             | Self::Failed { .. }
+            | Self::BackupFailed { .. }
             | Self::Trouble(
                 Problem::DataNearlyFull { .. }
                 | Problem::MetadataNearlyFull { .. }
                 | Problem::IdsScarce { .. }
                 | Problem::SnapshotsScarce { .. },
             ) => Kind::Warn,
-            Self::RoomAgain | Self::EnoughFree | Self::Over(_) => Kind::Recovered,
+            Self::RoomAgain | Self::EnoughFree | Self::BackedUpAgain | Self::Over(_) => Kind::Recovered,
             Self::Trouble(Problem::OutOfDataSpace | Problem::OutOfMetadataSpace) => Kind::Full,
             Self::Trouble(Problem::NeedsCheck) => Kind::NeedsCheck,
             Self::Trouble(_) => Kind::Failed,
@@ -80,6 +88,8 @@ impl Event {
             Self::RoomAgain => "room_again",
             Self::EnoughFree => "enough_free",
             Self::Failed { .. } => "growth_failed",
+            Self::BackupFailed { .. } => "backup_failed",
+            Self::BackedUpAgain => "backed_up_again",
             Self::Trouble(problem) | Self::Over(problem) => problem.key(),
         }
     }
@@ -117,6 +127,12 @@ impl fmt::Display for Told<'_> {
                     super::RETRY.as_secs()
                 )
             }
+            Event::BackupFailed { why } => write!(
+                f,
+                "its metadata could not be backed up, which is tried again in {} min or more: {why}",
+                super::REST.as_secs() / 60
+            ),
+            Event::BackedUpAgain => f.write_str("its metadata is backed up"),
             Event::Trouble(problem) => f.write_str(&problem.sentence(self.pool)),
             Event::Over(Problem::DataNearlyFull { .. }) => f.write_str("enough of its data is free again"),
             Event::Over(Problem::MetadataNearlyFull { .. }) => {

@@ -4,32 +4,37 @@
 //! Each look begins anew from what the kernel says, so a monitor may be killed at any moment and another one goes on. What
 //! is remembered between two looks serves only to say nothing twice, and to know how fast the pool fills.
 
+mod backups;
 mod event;
 pub mod hooks;
 mod notice;
 mod plan;
 pub mod serve;
 mod systemd;
+mod tell;
 mod wait;
 
 use std::time::{Duration, Instant};
 
 use thiserror::Error;
 
+pub use backups::{BackupError, REST, Schedule, Take};
 pub use event::Event;
 pub use hooks::Hooks;
 pub use notice::{Kind, Notice};
 pub use plan::{Due, Plan, Rules, Seen};
 
+use self::backups::Backups;
 use self::serve::{ListenError, Serving};
 use self::systemd::Systemd;
+use self::tell::is_nearly_full;
 use self::wait::{Stop, Woken};
-use crate::backing::{Backing, MOST_METADATA, Part};
+use crate::backing::{Backing, Part};
 use crate::config::WhenFull;
-use crate::dm::{self, Events, Mode, NoSpacePolicy, PoolStatus, PoolUsage};
-use crate::pool::extend::{By, Extension, Room};
-use crate::pool::status::{self, Problem};
-use crate::pool::{Host, Location, Pool, PoolError, Pulse, Sample, Scarcity, Watch};
+use crate::dm::{self, Events, NoSpacePolicy, PoolStatus, PoolUsage};
+use crate::pool::extend::{By, Extension};
+use crate::pool::status::Problem;
+use crate::pool::{Host, Location, Pool, PoolError, Pulse, Sample, Watch};
 use crate::units::{Bytes, DataBlocks, Growth, TransactionId};
 
 /// After how long a growth is tried again that failed, or for which there was no room: nothing tells when there is.
@@ -68,6 +73,8 @@ pub struct Manner {
     pub when_full: WhenFull,
     /// Who is told of what happens.
     pub hooks: Hooks,
+    /// When the metadata is backed up; none: only when somebody asks for it, and at each deactivation.
+    pub backups: Option<Schedule>,
 }
 
 /// Watches over a pool that is active, until it no longer is or a signal (SIGTERM, SIGINT) says that it's enough. Those two
@@ -126,6 +133,9 @@ pub struct Monitor<'h> {
     /// What should grow and can't, as far as that was told.
     stuck: Vec<Part>,
     failed: Option<String>,
+    backups: Backups,
+    /// Whether the last backup could not be taken.
+    lacks_backup: bool,
     /// Nothing is tried before.
     rest_until: Option<Instant>,
     troubles: Vec<Problem>,
@@ -192,6 +202,8 @@ impl<'h> Monitor<'h> {
             room: RoomKnown::No,
             stuck: Vec::new(),
             failed: None,
+            backups: Backups::new(manner.backups),
+            lacks_backup: false,
             rest_until: None,
             troubles: Vec::new(),
             scarce: Vec::new(),
@@ -220,7 +232,9 @@ impl<'h> Monitor<'h> {
                 match status {
                     PoolStatus::Working(usage) => {
                         let again = self.tend(&usage, now);
-                        again.and_then(|again| self.tell_scarcity(&usage).map(|()| again))
+                        let looked = again.and_then(|again| self.tell_scarcity(&usage).map(|()| again));
+                        let backed_up = self.back_up(&usage, now);
+                        looked.map(|again| [again, backed_up].into_iter().flatten().min())
                     }
                     PoolStatus::Fail | PoolStatus::Error => Ok(None),
                 }
@@ -231,6 +245,12 @@ impl<'h> Monitor<'h> {
         // Nothing tells when blocks have become free, so that the kernel's event can be had anew.
         let again = again.or(self.troubles.iter().any(is_nearly_full).then_some(RETRY));
         Look::Done { again }
+    }
+
+    /// Whether a backup of the metadata is being taken.
+    #[cfg(test)]
+    pub(crate) fn is_backing_up(&self) -> bool {
+        self.backups.is_running()
     }
 
     /// Leaves the pool to itself: nobody is there any more for whom a write could wait.
@@ -326,6 +346,17 @@ impl<'h> Monitor<'h> {
         Ok(is_spent.then_some(if arms { Duration::ZERO } else { RETRY }))
     }
 
+    /// Has the metadata backed up if that is due. Tells when to look again. That it fails keeps nobody from anything.
+    fn back_up(&mut self, usage: &PoolUsage, now: Instant) -> Option<Duration> {
+        if let Some(outcome) = self.backups.finished(now) {
+            self.tell_backup(outcome);
+        }
+        self.backups.tend(&self.location, usage, now).unwrap_or_else(|error| {
+            self.tell_backup(Err(error));
+            None
+        })
+    }
+
     fn extend(&mut self, plan: &Plan) -> Result<(), PoolError> {
         let wanted = Extension {
             data: plan.data.by().map(Growth::By),
@@ -355,85 +386,6 @@ impl<'h> Monitor<'h> {
         Ok(())
     }
 
-    /// Says what the room that was asked for comes to, where that is news.
-    fn tell_room(&mut self, plan: &Plan, room: Option<Room>) {
-        let Some(room) = room.filter(|_| self.rules.are_on()) else { return };
-        let known = if plan.is_stuck() || !plan.can_grow { RoomKnown::None } else { RoomKnown::Some };
-        let news: Vec<Part> = plan.stuck().filter(|part| !self.stuck.contains(part)).collect();
-        match (self.room, known) {
-            (RoomKnown::None, RoomKnown::Some) => {
-                self.stuck.clear();
-                self.tell(&Event::RoomAgain);
-            }
-            (_, RoomKnown::None) if !news.is_empty() => {
-                self.stuck.extend(news);
-                self.tell(&Event::NoRoom(room));
-            }
-            (RoomKnown::No, RoomKnown::None) => self.tell(&Event::CouldNotGrow(room)),
-            _ => {}
-        }
-        self.room = known;
-    }
-
-    /// Says that what should have grown needn't any more. One that comes and goes by a few blocks is told of once.
-    fn tell_relief(&mut self, usage: &PoolUsage, plan: &Plan) {
-        let mark = self.rules.low_water_mark(usage.data.total);
-        if !self.stuck.is_empty() && !plan.is_due() && usage.data.free() > well_above(mark) {
-            self.stuck.clear();
-            self.tell(&Event::EnoughFree);
-        }
-    }
-
-    /// What the kernel says is wrong, where that is news.
-    fn tell_troubles(&mut self, status: &PoolStatus) {
-        let mut now = event::troubles(status);
-        if let PoolStatus::Working(usage) = status {
-            now.extend(self.nearly_full(usage));
-        }
-        let mut before = std::mem::replace(&mut self.troubles, now.clone());
-        // What has become worse is not over.
-        before.retain(|problem| !is_outdone(problem, &now));
-        self.tell_news(&before, &now);
-    }
-
-    /// What a pool that doesn't grow by itself has too little left of. One that does is told of when it can't.
-    fn nearly_full(&self, usage: &PoolUsage) -> Vec<Problem> {
-        let Rules { min_free_space, block_size, .. } = self.rules;
-        let grows = self.is_ours && self.rules.are_on();
-        // One that comes and goes by a few blocks is told of once.
-        let was_told = self.troubles.iter().any(|problem| matches!(problem, Problem::DataNearlyFull { .. }));
-        let mark = min_free_space.of_data(usage.data.total);
-        let mark = if was_told { well_above(mark) } else { mark };
-        let data = status::data_nearly_full(usage.data, mark, min_free_space, block_size)
-            .filter(|_| !grows && usage.mode != Mode::OutOfDataSpace);
-        // The kernel lets metadata grow so far and no further.
-        let metadata = status::metadata_nearly_full(usage.metadata, usage.metadata_low_water, min_free_space)
-            .filter(|_| !grows || usage.metadata.total.bytes() >= MOST_METADATA);
-        data.into_iter().chain(metadata).collect()
-    }
-
-    /// What runs out in the pool's life, where that is news. The catalog knows, which isn't opened before it can say so.
-    fn tell_scarcity(&mut self, usage: &PoolUsage) -> Result<(), PoolError> {
-        if usage.transaction_id < self.scarce_not_before {
-            return Ok(());
-        }
-        let Scarcity { problems, not_before } = self.pool()?.scarcity()?;
-        self.scarce_not_before = TransactionId(usage.transaction_id.0.saturating_add(not_before.max(1)));
-        let before = std::mem::replace(&mut self.scarce, problems.clone());
-        self.tell_news(&before, &problems);
-        Ok(())
-    }
-
-    /// Problems that have come, and those that are over. One whose numbers are others by now is the same.
-    fn tell_news(&mut self, before: &[Problem], now: &[Problem]) {
-        let is_among = |problem: &Problem, all: &[Problem]| all.iter().any(|one| one.key() == problem.key());
-        let over = before.iter().filter(|problem| !is_among(problem, now)).cloned().map(Event::Over);
-        let begun = now.iter().filter(|problem| !is_among(problem, before)).cloned().map(Event::Trouble);
-        for event in over.chain(begun) {
-            self.tell(&event);
-        }
-    }
-
     fn failure(&mut self, why: String, now: Instant) -> Duration {
         if self.failed.as_ref() != Some(&why) {
             self.tell(&Event::Failed { why: why.clone() });
@@ -441,12 +393,6 @@ impl<'h> Monitor<'h> {
         }
         self.rest_until = Some(now + RETRY);
         RETRY
-    }
-
-    fn tell(&mut self, event: &Event) {
-        let pool = &self.location.name;
-        event.tell(pool);
-        self.hooks.tell(Notice::of(event, pool, self.usage.as_ref(), self.rules.block_size));
     }
 
     /// Writes down how full the pool is, for forecasts. That this can't be is said once.
@@ -480,23 +426,4 @@ impl<'h> Monitor<'h> {
     fn pool(&self) -> Result<Pool<'h>, PoolError> {
         Pool::open(self.host, &self.location)
     }
-}
-
-fn is_nearly_full(problem: &Problem) -> bool {
-    matches!(problem, Problem::DataNearlyFull { .. } | Problem::MetadataNearlyFull { .. })
-}
-
-/// Whether another problem has taken this one's place that is worse.
-fn is_outdone(problem: &Problem, now: &[Problem]) -> bool {
-    let worse = match problem {
-        Problem::DataNearlyFull { .. } => Problem::OutOfDataSpace,
-        Problem::MetadataNearlyFull { .. } => Problem::OutOfMetadataSpace,
-        _ => return false,
-    };
-    now.contains(&worse) || now.contains(&Problem::Failed)
-}
-
-/// Above a mark by so much that it isn't just a moment's freeing.
-fn well_above(mark: DataBlocks) -> DataBlocks {
-    mark + DataBlocks(mark.0 / 10)
 }

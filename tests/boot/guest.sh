@@ -13,6 +13,16 @@ fail() {
     exit 1
 }
 
+# wait_for WHAT COMMAND...: waits until the command succeeds, two minutes at most.
+wait_for() {
+    local what=$1 give_up=$((SECONDS + 120))
+    shift
+    until "$@" >/dev/null; do
+        [ $SECONDS -lt $give_up ] || fail "waited for $what in vain"
+        sleep 0.2
+    done
+}
+
 # As a package would: the command and its units in their places.
 install_thinpool() {
     install -m 755 /run/payload/thinpool /usr/sbin/thinpool

@@ -12,6 +12,8 @@ const ON_FILES: &str = r#"
     systemd-analyze verify --man=no /usr/lib/systemd/system/thinpool*.service 2>&1 | tee /tmp/verify
     [ ! -s /tmp/verify ] || fail "the units have faults"
 
+    mkdir -p /etc/thinpool
+    echo 'metadata-backup-changes = 1' >/etc/thinpool/thinpool.toml
     thinpool setup "${small_loop[@]}"
     new_container thinpool web
     in_fstab /dev/mapper/thinpool-web /srv/web
@@ -32,6 +34,11 @@ const ON_FILES: &str = r#"
     # Only what was activated comes back.
     thinpool container create of-tests --name idle
     thinpool container mount idle
+
+    # Within the restrictions of their units.
+    for backups in /var/lib/thinpool/thinpool/backups "$root/ci-2.x/backups"; do
+        wait_for "a backup by the monitor in $backups" compgen -G "$backups/metadata-*"
+    done
 "#;
 
 /// The recipe for volumes by hand.

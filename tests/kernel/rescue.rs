@@ -12,6 +12,7 @@ use crate::devices::{Disk, setup, sh, text};
 use crate::docs::{documented, keys};
 use crate::support::{Bench, assert_pool_and_catalog_agree, ok};
 use crate::tools::overwrite;
+use crate::watched::Monitor;
 
 impl Bench {
     /// A container with a file of its own that takes many blocks.
@@ -122,9 +123,11 @@ fn a_pool_is_backed_up_while_it_is_written_to_and_what_came_later_is_named_as_lo
     let at = at.trim_end();
     assert_eq!(at, "busy");
     let at = bench.ok(["container", "mount", "busy"]);
+    let enough = bench.beside("enough");
     let line = format!(
-        "while :; do dd if=/dev/urandom of={0}/noise bs=64k count=256 conv=fsync 2>/dev/null; echo; done",
-        at.trim_end()
+        "until [ -e {1} ]; do dd if=/dev/urandom of={0}/noise bs=64k count=256 conv=fsync 2>/dev/null; echo; done",
+        at.trim_end(),
+        text(&enough),
     );
     let mut writer = Command::new("sh").args(["-c", &line]).stdout(Stdio::piped()).spawn().expect("starts");
     let mut told = std::io::BufReader::new(writer.stdout.take().expect("piped"));
@@ -137,9 +140,8 @@ fn a_pool_is_backed_up_while_it_is_written_to_and_what_came_later_is_named_as_lo
         bench.ok(["metadata", "backup"]);
     }
     wait_for_a_round();
-    writer.kill().expect("killed");
-    writer.wait().expect("ended");
-    sh("pkill -x dd || true");
+    std::fs::write(&enough, "").expect("written");
+    assert!(writer.wait().expect("ended").success());
     bench.ok(["container", "unmount", "busy"]);
     bench.ok(["container", "create", "image", "--name", "late"]);
     bench.ok(["deactivate"]);
@@ -154,6 +156,31 @@ fn a_pool_is_backed_up_while_it_is_written_to_and_what_came_later_is_named_as_lo
     assert_eq!(bench.sums(&["one"]), before);
     let list = bench.ok(["container", "list", "--quiet"]);
     assert_eq!(list.lines().collect::<Vec<_>>(), ["busy", "one"]);
+    assert_pool_and_catalog_agree(&bench);
+}
+
+/// Nobody asked for that backup, and it is as good as one that somebody asked for.
+#[test]
+fn what_was_made_since_the_last_backup_is_backed_up_by_the_monitor_and_comes_back_from_there() {
+    let bench = Bench::with_image("image");
+    bench.ok(["metadata", "backup"]);
+    let monitor = Monitor::with(&bench, &["--metadata-backup-changes", "4"]);
+    let names = ["a", "b", "c", "d"];
+    for name in names {
+        bench.ok(["container", "create", "image", "--name", name]);
+    }
+    // That is heard.
+    bench.ok(["container", "activate", "d"]);
+    monitor.says("its metadata is backed up");
+    assert_eq!(bench.backups().len(), 2, "{}", monitor.said());
+    assert_eq!(monitor.asked_to_end(), Some(0));
+    bench.ok(["deactivate"]);
+    overwrite(&bench.metadata(), 0, &vec![0; 1 << 20]);
+    bench.ok(["metadata", "restore", "2", "--yes"]);
+    bench.ok(["activate"]);
+    let list = bench.ok(["container", "list", "--quiet"]);
+    assert_eq!(list.lines().collect::<Vec<_>>(), names);
+    bench.ok(["container", "deactivate", "d"]);
     assert_pool_and_catalog_agree(&bench);
 }
 

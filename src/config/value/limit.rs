@@ -90,3 +90,23 @@ impl SettingType for Backups {
         self.0.to_string()
     }
 }
+
+/// After how many transactions of the pool something is done; 0 is never.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Transactions(pub u32);
+
+impl SettingType for Transactions {
+    const SHAPE: Shape = Shape::TextOrNumber;
+
+    fn allowed() -> String {
+        format!("a whole number from 0 to {}", u32::MAX)
+    }
+
+    fn parse(text: &str) -> Result<Self, Option<String>> {
+        text.parse().map(Self).map_err(|_| None)
+    }
+
+    fn show(&self) -> String {
+        self.0.to_string()
+    }
+}

@@ -18,3 +18,4 @@ mod reboot;
 mod rebuild;
 mod refusals;
 mod rescue;
+mod scheduled_backups;
