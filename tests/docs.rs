@@ -16,15 +16,34 @@ fn sources(directory: &Path, into: &mut Vec<PathBuf>) {
     }
 }
 
-#[test]
-fn a_hard_case_names_tests_that_are_there() {
+/// All that is compiled for tests.
+fn code() -> String {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut files = Vec::new();
     for directory in ["src", "tests", "lvm"] {
         sources(&root.join(directory), &mut files);
     }
-    let code: String = files.iter().map(|file| fs::read_to_string(file).expect("read")).collect();
-    let page = fs::read_to_string(root.join("docs/hard-cases.md")).expect("the page");
+    files.iter().map(|file| fs::read_to_string(file).expect("read")).collect()
+}
+
+/// One that was renamed would be in every run of all, however long it takes.
+#[test]
+fn a_test_that_is_said_to_be_long_is_there() {
+    let (code, mut named) = (code(), 0);
+    let list = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/long")).expect("the list");
+    for line in list.lines().filter(|line| !line.starts_with('#')) {
+        let test = line.rsplit([' ', ':']).next().expect("a name");
+        assert!(code.contains(&format!("fn {test}(")), "there is no test {test}");
+        named += 1;
+    }
+    assert!(named > 30, "{named}");
+}
+
+#[test]
+fn a_hard_case_names_tests_that_are_there() {
+    let code = code();
+    let page =
+        fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/hard-cases.md")).expect("the page");
     let rows = page.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| case "));
     let mut named = 0;
     for row in rows {

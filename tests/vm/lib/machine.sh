@@ -146,10 +146,9 @@ wait_until_due() {
     fi
 }
 
-# Adds to $kernel_arguments as well. A KVM guest hangs in its firmware on hosts that offer /dev/kvm without the processor's
-# help, so both must be there.
+# Adds to $kernel_arguments as well.
 add_accelerator() {
-    if grep -qwE 'vmx|svm' /proc/cpuinfo && (exec 3<>/dev/kvm) 2>/dev/null; then
+    if has_kvm; then
         machine+=(-accel kvm -cpu host)
     else
         # With "enhanced" string instructions the kernel clears and copies byte by byte, each of which is emulated as one
