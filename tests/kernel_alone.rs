@@ -31,8 +31,8 @@ use std::time::{Duration, Instant};
 
 use thinpool::backing::block::{BlockDevices, Identity, SystemBlockDevices};
 
-use support::{Bench, SMALL, ok, run};
-use tools::{GUARD, spawn, wait_for};
+use support::{Bench, GUARD, SMALL, ok, run};
+use tools::{spawn, wait_for};
 
 /// The machine, for one test.
 struct Alone(#[allow(dead_code, reason = "held, not read")] MutexGuard<'static, ()>);
