@@ -140,7 +140,9 @@ const STOPPED: &str = r#"
 /// Wiping the devices and taking volumes away are events that udev's rules see; none of them starts a unit of a pool that is
 /// on its way out.
 const ALL_DESTROYED: &str = r#"
-    since=$(date +'%Y-%m-%d %H:%M:%S')
+    # To the microsecond: the pool that was started before may have been started in this very second.
+    journalctl --sync
+    since=$(date +'%Y-%m-%d %H:%M:%S.%6N')
     for pool in made given found; do
         systemctl stop "thinpool@$pool.service"
         [ "$pool" != found ] || thinpool --pool found activate

@@ -15,6 +15,8 @@ use thinpool::backing::block::{
 use thinpool::dm::DeviceNumber;
 use thinpool::units::{Bytes, TransactionId};
 
+use crate::support::wait_until;
+
 const SIZE: Bytes = Bytes::mib(64);
 
 /// Runs a line of shell, which has to succeed; gives what it printed.
@@ -78,6 +80,7 @@ impl Disk {
             "vgremove --yes --force {vg}; rm -f /etc/lvm/archive/{vg}_*.vg /etc/lvm/backup/{vg}"
         ));
         sh(&format!("vgcreate -q {vg} {} && lvcreate -q -y -Wy -L 16M -n my-data {vg}", disk.node.display()));
+        crate::devices::wait_for_activation(&vg);
         (disk, Path::new("/dev").join(vg).join("my-data"))
     }
 
@@ -98,7 +101,11 @@ impl Disk {
     }
 
     fn detach(&self) {
-        sh(&format!("losetup --detach {}; udevadm settle", self.node.display()));
+        sh(&format!("losetup --detach {}", self.node.display()));
+        // Another test's LVM may be reading it: the kernel lets go of the file when that one has closed it.
+        let attached = Path::new("/sys/block").join(self.node.file_name().expect("a name")).join("loop");
+        wait_until("the disk to go", || !attached.exists());
+        sh("udevadm settle");
     }
 
     fn partition(&self) -> PathBuf {

@@ -11,6 +11,13 @@ pub fn sh(line: &str) -> String {
     ok(Command::new("sh").args(["-ec", line])).trim().to_owned()
 }
 
+/// Waits for what LVM does when a group has come: a rule of udev's starts a unit that makes all its volumes active, whatever
+/// was made inactive meanwhile. Where there is none, or none any more, there is nothing to wait for.
+pub fn wait_for_activation(vg: &str) {
+    let unit = format!("lvm-activate-{vg}.service");
+    sh(&format!("udevadm settle; timeout 120 systemctl start --wait {unit} 2>/dev/null || true"));
+}
+
 /// A bench with a disk: a loop device that LVM or a partition table can be put on. All of it goes with the test.
 pub struct Disk {
     pub bench: Bench,
@@ -33,12 +40,14 @@ impl Disk {
     pub fn with_data(mib: u32) -> Self {
         let disk = Self::new();
         sh(&format!("pvcreate -q {0}; vgcreate -q {1} {0}", disk.node.display(), disk.vg));
+        wait_for_activation(&disk.vg);
         disk.make_volume("data", mib);
         disk
     }
 
     pub fn make_volume(&self, name: &str, mib: u32) -> PathBuf {
-        sh(&format!("lvcreate -q --yes --wipesignatures y -n {name} -L {mib}M {}", self.vg));
+        // udev looks into it once it is wiped, and has it open for that.
+        sh(&format!("lvcreate -q --yes --wipesignatures y -n {name} -L {mib}M {}; udevadm settle", self.vg));
         self.volume(name)
     }
 
@@ -73,8 +82,9 @@ impl Disk {
         blocks
     }
 
-    /// What LVM knows of the disk and of the group.
+    /// What LVM knows of the disk and of the group, also which volumes are open: while nobody looks into them.
     pub fn known_to_lvm(&self) -> String {
+        sh("udevadm settle");
         let node = self.node.display();
         run(Command::new("sh")
             .args(["-c", &format!("pvs {node}; vgs -o+tags {0}; lvs -o+tags {0}", self.vg)]))

@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use crate::images::archives::OciLayout;
 use crate::support::{Bench, Said, assert_pool_and_catalog_agree, importing, ok, wait_until};
+use crate::tools::spawn;
 use crate::{docs, tree};
 
 /// Writes an image to an archive, and gives what umoci makes of it.
@@ -179,13 +180,15 @@ fn a_commit_of_a_container_in_which_nothing_changed_has_the_layers_that_are_ther
     assert_pool_and_catalog_agree(&bench);
 }
 
-/// Kills a command as soon as it has a layer's node.
+/// Kills a command as soon as it has a layer's node. It says so itself: a node may be gone before somebody sees it.
 fn killed_at_its_layer(bench: &Bench, arguments: &[&str]) {
-    let nodes = || bench.devices().iter().filter(|name| name.contains("-image-")).count();
-    let mut command = bench.start(arguments);
-    wait_until("a layer's node", || nodes() > 0);
+    let steps = bench.beside("steps");
+    let mut command = spawn(bench.command(arguments).env("THINPOOL_STEPS", &steps));
+    let is_layers = |step: &str| step.starts_with("after dm resume ") && step.contains("-image-");
+    wait_until("a layer's node", || fs::read_to_string(&steps).unwrap_or_default().lines().any(is_layers));
     command.kill().unwrap();
     command.wait().unwrap();
+    fs::remove_file(&steps).unwrap();
 }
 
 #[test]

@@ -123,11 +123,12 @@ fn a_pool_is_backed_up_while_it_is_written_to_and_what_came_later_is_named_as_lo
     let at = at.trim_end();
     assert_eq!(at, "busy");
     let at = bench.ok(["container", "mount", "busy"]);
-    let enough = bench.beside("enough");
+    let going = bench.beside("going");
+    fs::write(&going, "").expect("written");
     let line = format!(
-        "until [ -e {1} ]; do dd if=/dev/urandom of={0}/noise bs=64k count=256 conv=fsync 2>/dev/null; echo; done",
-        at.trim_end(),
-        text(&enough),
+        "while [ -e {} ]; do dd if=/dev/urandom of={}/noise bs=64k count=256 conv=fsync 2>/dev/null; echo; done",
+        going.display(),
+        at.trim_end()
     );
     let mut writer = Command::new("sh").args(["-c", &line]).stdout(Stdio::piped()).spawn().expect("starts");
     let mut told = std::io::BufReader::new(writer.stdout.take().expect("piped"));
@@ -140,7 +141,8 @@ fn a_pool_is_backed_up_while_it_is_written_to_and_what_came_later_is_named_as_lo
         bench.ok(["metadata", "backup"]);
     }
     wait_for_a_round();
-    std::fs::write(&enough, "").expect("written");
+    // It ends by itself: killed, it would leave a dd that has the file open.
+    fs::remove_file(&going).expect("removed");
     assert!(writer.wait().expect("ended").success());
     bench.ok(["container", "unmount", "busy"]);
     bench.ok(["container", "create", "image", "--name", "late"]);
@@ -208,7 +210,7 @@ fn a_pool_on_devices_gets_its_metadata_back_in_place_or_on_the_spare() {
             _ => disk.volume("by-hand"),
         };
         sh(&format!(
-            "dd if=/dev/zero of={} bs=1M count=1 conv=fsync,notrunc 2>/dev/null",
+            "dd if=/dev/zero of={} bs=1M count=1 conv=fsync,notrunc 2>/dev/null; udevadm settle",
             metadata.display()
         ));
         // Twice: what was exchanged is exchanged again.

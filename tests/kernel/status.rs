@@ -8,7 +8,7 @@ use nix::fcntl::{Flock, FlockArg};
 use serde_json::Value;
 
 use crate::support::{Bench, SMALL, ok, run};
-use crate::tools::{reload, wait_for};
+use crate::tools::{reload, unmount, wait_for};
 
 /// The rows of Docker 20.10's listing, in its order; those for loop files stand after the files, as in its source.
 const DOCKERS: [&str; 20] = [
@@ -271,10 +271,10 @@ fn a_pool_whose_disk_fails_answers_and_can_be_destroyed() {
 
     reload(&fragile, &good);
     assert_eq!(bench.promptly(["deactivate"]).code, 0);
-    ok(Command::new("umount").arg(&host));
+    unmount(&host);
     ok(Command::new("mount").arg(&node).arg(&host));
     assert_eq!(bench.promptly(["destroy", "--yes"]).code, 0);
-    ok(Command::new("umount").arg(&host));
+    unmount(&host);
     ok(Command::new("dmsetup").args(["remove", "--retry", &fragile]));
     ok(Command::new("losetup").args(["-d", below.trim()]));
     bench.assert_nothing_left();

@@ -171,12 +171,17 @@ impl Bench {
         }
     }
 
-    fn unmount(&self) {
+    /// Where anything of this test is mounted.
+    fn mounts(&self) -> Vec<String> {
         let here = self.directory.path().display().to_string();
         let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap_or_default();
         let ours =
             |line: &&str| line.contains(&here) || line.contains(&format!("/dev/mapper/{}-", self.name));
-        for mount in mounts.lines().filter(ours).filter_map(|line| line.split(' ').nth(1)) {
+        mounts.lines().filter(ours).filter_map(|line| line.split(' ').nth(1)).map(str::to_owned).collect()
+    }
+
+    fn unmount(&self) {
+        for mount in self.mounts() {
             let _ = Command::new("umount").arg(mount).output();
         }
     }
@@ -212,8 +217,11 @@ impl Drop for Bench {
                 let _ = Command::new("losetup").args(["-d", device.trim()]).output();
             }
         }
-        // What lay under the loop files.
-        self.unmount();
+        // What lay under the loop files, each of which is let go a moment after its last user has gone.
+        happens(|| {
+            self.unmount();
+            self.mounts().is_empty()
+        });
     }
 }
 
@@ -250,14 +258,17 @@ pub fn importing<'a>(name: &'a str, source: &'a Path) -> [&'a OsStr; 4] {
     ["image".as_ref(), "import".as_ref(), name.as_ref(), source.as_os_str()]
 }
 
+/// What is to happen happens long before this, also in an emulated machine that others slow down: a test that hangs fails.
+pub const GUARD: Duration = Duration::from_secs(120);
+
 /// Waits for something that happens soon, and fails when it doesn't.
 pub fn wait_until(what: &str, happened: impl FnMut() -> bool) {
-    assert!(happens(happened), "waited a minute: {what}");
+    assert!(happens(happened), "waited {GUARD:?}: {what}");
 }
 
-/// Whether something happens within a minute.
+/// Whether something happens before the guard's time is up.
 pub fn happens(mut happened: impl FnMut() -> bool) -> bool {
-    let give_up = Instant::now() + Duration::from_secs(60);
+    let give_up = Instant::now() + GUARD;
     while !happened() {
         if Instant::now() >= give_up {
             return false;

@@ -9,10 +9,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::support::{Bench, Said, ok, run};
-
-/// What is to happen happens long before this, also in an emulated machine: a test that hangs fails.
-pub const GUARD: Duration = Duration::from_secs(60);
+use crate::support::{Bench, GUARD, Said, ok, run};
 
 /// Waits for what is about to happen.
 pub fn wait_for(what: &str, happened: impl Fn() -> bool) {
@@ -47,10 +44,10 @@ impl Bench {
     /// Runs the command, which must not hang.
     pub fn promptly<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Said {
         let command = self.command(arguments);
-        let mut guarded = Command::new("timeout");
-        guarded.args(["--signal=KILL", "60"]).arg(command.get_program()).args(command.get_args());
+        let (mut guarded, guard) = (Command::new("timeout"), GUARD.as_secs().to_string());
+        guarded.args(["--signal=KILL", &guard]).arg(command.get_program()).args(command.get_args());
         let said = run(&mut guarded);
-        assert!(said.code != 137 && said.code != -1, "killed after 60 s: {command:?}");
+        assert!(said.code != 137 && said.code != -1, "killed after {GUARD:?}: {command:?}");
         said
     }
 
@@ -133,6 +130,11 @@ pub fn listing(directory: &Path) -> Vec<String> {
         .lines()
         .map(str::to_owned)
         .collect()
+}
+
+/// Unmounts what is about to be nobody's any more: a loop device lets go of its file a moment after its last user has gone.
+pub fn unmount(at: &Path) {
+    wait_for("the last user to go", || run(Command::new("umount").arg(at)).code == 0);
 }
 
 /// A file's first bytes: enough to see whether anybody wrote to the metadata.

@@ -108,6 +108,15 @@ impl Drop for PrintIfPanicking<'_> {
     }
 }
 
+/// Says that something is over.
+struct SetInTheEnd<'a>(&'a AtomicBool);
+
+impl Drop for SetInTheEnd<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 #[test]
 fn the_screen_has_the_pools_numbers_and_follows_what_happens() {
     let bench = Bench::with_pool();
@@ -130,9 +139,11 @@ fn the_screen_has_the_pools_numbers_and_follows_what_happens() {
 
     let seen = AtomicBool::new(false);
     std::thread::scope(|scope| {
+        // Also when it is not seen.
+        let end = SetInTheEnd(&seen);
         scope.spawn(|| {
             let chunk = vec![7; 4 << 20];
-            for round in (0..100_u32).take_while(|_| !seen.load(Ordering::Relaxed)) {
+            for round in (0_u32..).take_while(|_| !seen.load(Ordering::Relaxed)) {
                 let mut file = File::create(at.join(format!("data{}", round % 16))).expect("made");
                 file.write_all(&chunk).and_then(|()| file.sync_all()).expect("written");
             }
@@ -150,7 +161,7 @@ fn the_screen_has_the_pools_numbers_and_follows_what_happens() {
         });
         // With --no-capture: what docs/top.md shows.
         eprintln!("{}", terminal.text());
-        seen.store(true, Ordering::Relaxed);
+        drop(end);
     });
 
     terminal.type_key(b"q");

@@ -5,9 +5,8 @@ use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixDatagram;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
 
-use crate::support::{Bench, happens, ok};
+use crate::support::{Bench, GUARD, happens, ok};
 
 /// `thinpool monitor` of a bench's pool. It ends with the test.
 pub struct Monitor {
@@ -24,7 +23,7 @@ impl Monitor {
     /// The same with these flags.
     pub fn with(bench: &Bench, flags: &[&str]) -> Self {
         let (monitor, manager) = Self::listened_to(bench, flags, &[]);
-        manager.set_read_timeout(Some(Duration::from_secs(60))).expect("set");
+        manager.set_read_timeout(Some(GUARD)).expect("set");
         let mut heard = [0; 64];
         let length = manager.recv(&mut heard).unwrap_or_else(|error| panic!("{error}: {}", monitor.said()));
         assert!(heard[..length].starts_with(b"READY=1"), "{:?}", &heard[..length]);
@@ -71,7 +70,7 @@ impl Monitor {
     /// Waits until it has said so that many times.
     pub fn says_times(&self, what: &str, times: usize) {
         let has_said = || self.said().matches(what).count() >= times;
-        assert!(happens(has_said), "waited a minute for '{what}', {times} times: {}", self.said());
+        assert!(happens(has_said), "waited {GUARD:?} for '{what}', {times} times: {}", self.said());
     }
 
     /// How it ends when it is left alone: its exit code, or none if it was killed.

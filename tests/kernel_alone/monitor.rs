@@ -121,21 +121,24 @@ fn a_monitor_sleeps_while_nothing_happens_and_takes_little_memory() {
     let monitor = Monitor::of(bench);
     let id = monitor.id();
     monitor.says("for data");
-    let asleep = || is(id, 'S');
-    crate::support::wait_until("it to sleep", asleep);
-    // What udev still does with the events of the growth.
-    ok(Command::new("udevadm").arg("settle"));
-    crate::support::wait_until("it to sleep", asleep);
-    let woken = of_process(id, "voluntary_ctxt_switches");
+    let woken = || of_process(id, "voluntary_ctxt_switches");
+    // Once it has done all that it does after a growth, and udev has done what it does with the events of that.
+    let is_at_rest = || {
+        let before = woken();
+        ok(Command::new("udevadm").arg("settle"));
+        is(id, 'S') && woken() == before
+    };
+    crate::support::wait_until("it to sleep", is_at_rest);
+    let before = woken();
     for _ in 0..5 {
         bench.status();
         ok(&mut Command::new("sync"));
     }
-    assert_eq!(of_process(id, "voluntary_ctxt_switches"), woken, "it woke up for nothing");
+    assert_eq!(woken(), before, "it woke up for nothing");
     // That one would have been seen.
     bench.ok(["container", "create", "small", "--name", "other"]);
     bench.ok(["container", "activate", "other"]);
-    crate::support::wait_until("an event", || of_process(id, "voluntary_ctxt_switches") > woken);
+    crate::support::wait_until("an event", || woken() > before);
     let resident = of_process(id, "VmRSS");
     println!("VmRSS after a growth: {resident} KiB; at most {} KiB", of_process(id, "VmHWM"));
     if !cfg!(debug_assertions) {

@@ -33,9 +33,9 @@ pub fn run(program: &str, arguments: &[&str]) -> String {
 
 /// Waits for something that the kernel does behind our back.
 pub fn until(what: &str, mut done: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(20);
+    let deadline = Instant::now() + Duration::from_secs(120);
     while !done() {
-        assert!(Instant::now() < deadline, "waited 20 s in vain for {what}");
+        assert!(Instant::now() < deadline, "waited 120 s in vain for {what}");
         std::thread::sleep(Duration::from_millis(10));
     }
 }

@@ -67,7 +67,7 @@ impl NoUdev {
 impl Drop for NoUdev {
     fn drop(&mut self) {
         (self.0)();
-        let _ = Command::new("udevadm").args(["settle", "-t", "20"]).output();
+        let _ = Command::new("udevadm").arg("settle").output();
     }
 }
 
@@ -105,15 +105,18 @@ fn an_answer_that_udev_never_gives_delays_a_creation_but_does_not_stop_it() {
         took > Duration::from_secs(2),
         "two creations and two removals took {took:?}: nobody was waited for"
     );
-    assert!(took < Duration::from_secs(10), "{took:?}");
+    // Of the usual patience none has waited to its end.
+    assert!(took < Duration::from_secs(30), "{took:?}");
     assert_eq!(cookies(), Vec::<String>::new());
     drop(frozen);
 }
 
 /// The links in /dev/disk and /dev/mapper's neighbours that lead to a device.
 fn links_to(number: DeviceNumber) -> Vec<String> {
-    let output = run("find", &["/dev/disk", "-lname", &format!("*/dm-{}", number.minor)]);
-    output.lines().map(str::to_owned).collect()
+    let target = format!("*/dm-{}", number.minor);
+    // It calls it a failure when links of other tests' devices go meanwhile.
+    let found = Command::new("find").args(["/dev/disk", "-lname", &target]).output().expect("find");
+    String::from_utf8_lossy(&found.stdout).lines().map(str::to_owned).collect()
 }
 
 #[test]
@@ -125,7 +128,7 @@ fn udev_neither_scans_nor_links_what_is_internal() {
     // A second change would show what udev makes of a file system that is there by now.
     bed.dm.suspend(&thin).expect("suspended");
     bed.dm.resume(&thin, Visibility::Internal).expect("resumed");
-    run("udevadm", &["settle", "-t", "20"]);
+    run("udevadm", &["settle"]);
     for name in [bed.pool(), thin.clone()] {
         let number = bed.dm.find(&name).expect("found").expect("there").device;
         assert_eq!(links_to(number), Vec::<String>::new(), "{name}");
@@ -137,7 +140,7 @@ fn udev_neither_scans_nor_links_what_is_internal() {
     // The same device as a snapshot is a disk like any other.
     bed.dm.suspend(&thin).expect("suspended");
     bed.dm.resume(&thin, Visibility::Snapshot).expect("resumed");
-    run("udevadm", &["settle", "-t", "20"]);
+    run("udevadm", &["settle"]);
     let number = bed.dm.find(&thin).expect("found").expect("there").device;
     assert!(links_to(number).iter().any(|link| link.contains("by-uuid")), "{:?}", links_to(number));
 }
@@ -209,6 +212,8 @@ fn a_device_that_is_renamed_while_it_is_open_has_one_node_and_its_user_keeps_it(
     let refused = bed.dm.rename(&new, &bed.pool(), Visibility::Snapshot).expect_err("taken");
     assert_eq!(refused.errno(), Some(Errno::EBUSY));
     drop(user);
+    // What was written to is looked into by udev.
+    run("udevadm", &["settle"]);
     bed.dm.remove(&new, Removal::Now).expect("closed");
     assert_eq!(bed.dm.find_uuid(&uuid).expect("asked"), None);
 }

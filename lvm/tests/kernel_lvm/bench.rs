@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
 
 use lvm::{Bytes, LvId, Lvm, NewLv, NewPv, NewVg, Size, Tag, VgName};
 
@@ -59,8 +60,16 @@ impl Bench {
 
     /// Takes a disk away as if it had been pulled out.
     pub fn pull_out(&self, number: usize) {
-        let disk = self.disks[number].display();
-        sh(&format!("losetup --detach {disk}; udevadm settle"));
+        let disk = &self.disks[number];
+        sh(&format!("losetup --detach {}", disk.display()));
+        // Another test's LVM may be reading it: the kernel lets go of the file when that one has closed it.
+        let attached = Path::new("/sys/block").join(disk.file_name().unwrap()).join("loop");
+        let give_up = Instant::now() + Duration::from_secs(120);
+        while attached.exists() {
+            assert!(Instant::now() < give_up, "{} is still there", disk.display());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        sh("udevadm settle");
     }
 
     pub fn disk(&self, number: usize) -> &Path {
@@ -80,6 +89,9 @@ impl Bench {
         }
         let new = NewVg { tags: vec![self.tag.clone()], ..NewVg::default() };
         self.lvm.vg_create(&self.vg, &disks, &new).unwrap();
+        // A rule of udev's starts a unit that makes all volumes of a new group active, also those made inactive meanwhile.
+        let unit = format!("lvm-activate-{}.service", self.vg);
+        sh(&format!("udevadm settle; timeout 120 systemctl start --wait {unit} 2>/dev/null || true"));
     }
 
     /// A volume to be, with our tag.
@@ -87,8 +99,9 @@ impl Bench {
         NewLv { tags: vec![self.tag.clone()], ..NewLv::of(Size::Bytes(Bytes(mib << 20))) }
     }
 
-    /// All of what LVM knows about this bench, to be compared.
+    /// All of what LVM knows about this bench, to be compared: also what is open, so nobody is to look into it just now.
     pub fn picture(&self) -> String {
+        sh("udevadm settle");
         let ours = |pv: &lvm::Pv| pv.device.as_ref().is_some_and(|device| self.disks.contains(device));
         let pvs: Vec<_> = self.lvm.pvs().unwrap().into_iter().filter(ours).collect();
         format!("{pvs:#?}{:#?}{:#?}", self.lvm.find_vg(&self.vg).unwrap(), self.lvm.lvs_of(&self.vg).unwrap())

@@ -35,6 +35,8 @@ fn metadata_beside_the_data_is_found_only_while_it_is_free_and_blank() {
         lvm.lv_create(&bench.id(name), &bench.new_lv(8)).unwrap();
     }
     let names = || {
+        // What was wiped is looked into by udev, which has it open for that.
+        sh("udevadm settle");
         let found = lvm.metadata_beside(&data).unwrap();
         found.into_iter().map(|lv| lv.id.lv.to_string()).collect::<Vec<_>>()
     };
