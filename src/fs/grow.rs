@@ -11,7 +11,7 @@ use std::path::Path;
 
 use nix::errno::Errno;
 
-use super::FileSystem;
+use super::{FileSystem, inode_tables};
 use crate::units::Bytes;
 
 /// `struct xfs_fsop_geom_v1` of <xfs/xfs_fs.h>, up to what is needed here.
@@ -59,10 +59,16 @@ mod calls {
 /// Grows the file system mounted at `root` to this size. One that is that large already is left alone.
 pub(super) fn grow(kind: FileSystem, root: &Path, size: Bytes) -> Result<(), Errno> {
     let root = File::open(root).map_err(|error| errno(&error))?;
-    steps::around(format_args!("grow the file system to {size}"), || match kind {
-        FileSystem::Ext4 => grow_ext4(&root, size),
-        FileSystem::Xfs => grow_xfs(&root, size),
-    })
+    let grow = || {
+        steps::around(format_args!("grow the file system to {size}"), || match kind {
+            FileSystem::Ext4 => grow_ext4(&root, size),
+            FileSystem::Xfs => grow_xfs(&root, size),
+        })
+    };
+    match kind {
+        FileSystem::Ext4 => inode_tables::left_alone_while(&root, grow),
+        FileSystem::Xfs => grow(),
+    }
 }
 
 fn grow_ext4(root: &File, size: Bytes) -> Result<(), Errno> {

@@ -2,6 +2,7 @@
 
 mod grow;
 mod identify;
+mod inode_tables;
 mod journal;
 mod kind;
 mod make;

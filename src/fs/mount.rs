@@ -17,7 +17,7 @@ use rustix::mount::{
 };
 use steps::around;
 
-use super::{FileSystem, FsError, MountOptions, xfs};
+use super::{FileSystem, FsError, MountOptions, inode_tables, xfs};
 
 /// A mount that is attached to no directory. Dropping it unmounts.
 #[derive(Debug)]
@@ -91,9 +91,10 @@ fn configure(
     options: &MountOptions,
 ) -> Result<OwnedFd, RustixErrno> {
     fsconfig_set_string(context, "source", device)?;
-    if kind == FileSystem::Xfs {
+    match kind {
         // Every snapshot has its origin's uuid, and XFS refuses the second one it sees.
-        fsconfig_set_flag(context, "nouuid")?;
+        FileSystem::Xfs => fsconfig_set_flag(context, "nouuid")?,
+        FileSystem::Ext4 => fsconfig_set_flag(context, inode_tables::LEFT_ALONE)?,
     }
     let mut attributes = options.attributes;
     if options.read_only {

@@ -32,6 +32,24 @@ fn assert_sound(bench: &Bench, fs: &str, name: &str) {
     bench.ok(["container", "deactivate", name]);
 }
 
+/// Of each GiB that ext4 grows by, 16 MiB are inode tables. The kernel would zero them, at once or in the background.
+#[test]
+fn what_a_container_grows_by_takes_nothing_of_the_pool() {
+    let bench = with_container("ext4");
+    let used = || bench.status()["kernel"]["data"]["used"].as_u64().expect("a number") >> 20;
+    bench.ok(["container", "create", "image", "--name", "large", "--size", "8G"]);
+    let at = mount(&bench, "large");
+    let before = used();
+    assert_eq!(bench.ok(["container", "resize", "large", "16G"]), "16 GiB\n");
+    ok(Command::new("sync").arg("--file-system").arg(&at));
+    assert!(used() < before + 32, "{before} MiB, then {} MiB", used());
+    let options = ok(Command::new("findmnt").args(["--noheadings", "--output=FS-OPTIONS"]).arg(&at));
+    assert!(options.contains("noinit_itable"), "in the background it would zero them: {options}");
+    bench.ok(["container", "unmount", "large"]);
+    assert_sound(&bench, "ext4", "large");
+    assert_pool_and_catalog_agree(&bench);
+}
+
 #[test]
 fn a_container_grows_with_all_that_is_in_it_whether_it_is_mounted_or_not() {
     for fs in ["ext4", "xfs"] {

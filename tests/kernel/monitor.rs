@@ -15,12 +15,11 @@ fn filled(bench: Bench, flags: &[&str]) -> (Bench, std::path::PathBuf) {
     (bench, at)
 }
 
-/// A mounted container that is far larger than its pool. What its file system has grown by is not to be zeroed in the background:
-/// that takes a hundred MiB of the pool, at a time of its own.
+/// A mounted container that is far larger than its pool.
 fn mounted(bench: &Bench) -> std::path::PathBuf {
     bench.import_tree("small");
     bench.ok(["container", "create", "small", "--name", "box", "--size", "2G"]);
-    bench.ok(["container", "mount", "box", "-o", "noinit_itable"]).trim_end().into()
+    bench.ok(["container", "mount", "box"]).trim_end().into()
 }
 
 /// Writes files of 16 MiB with one content past the page cache, until there are so many.
