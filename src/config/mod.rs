@@ -35,6 +35,5 @@ pub use settings::{ConfigFile, DEFAULT_FILE, Effective, Flag, Inputs};
 pub use source::{Place, Source, Sourced};
 pub use value::{
     AbsolutePath, AutoBool, Backups, DevicePath, DevicePaths, FsChoice, LogLevel, LoopDir, MetricsListen,
-    MinFreeSpace, MkfsArgs, MountOptions, PoolDevice, Share, Timeout, Transactions,
-    VolumeGroup, WhenFull,
+    MinFreeSpace, MkfsArgs, MountOptions, PoolDevice, Share, Timeout, Transactions, VolumeGroup, WhenFull,
 };

@@ -17,16 +17,16 @@ const LEFT_FOR_LATER: &str = "init_itable";
 
 /// Does what makes the file system with this root directory larger, and has no table zeroed for it, now or later. If that can't be had
 /// they take room of the pool; nothing else comes of it.
-pub(super) fn left_alone_while<T>(root: &File, grows: impl FnOnce() -> T) -> T {
+pub(super) fn left_alone_while<T>(root: &File, grow: impl FnOnce() -> T) -> T {
     let change = |option| {
         if let Err(error) = reconfigure(root, option) {
             tracing::warn!(%error, option, "ext4 zeroes inode tables, which takes room of the pool");
         }
     };
     change(LEFT_FOR_LATER);
-    let grown = grows();
+    let outcome = grow();
     change(LEFT_ALONE);
-    grown
+    outcome
 }
 
 #[allow(clippy::disallowed_methods, reason = "this is the step")]
