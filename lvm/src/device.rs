@@ -44,14 +44,12 @@ impl Lvm {
     }
 
     /// The volumes that by their names are meant for the metadata of the pool whose data is on this one, the
-    /// likeliest first: `metadata`, `<data>_meta`, `<data>-metadata`. Only plain volumes that nobody has open. Whether
-    /// they are blank is told by [`is_blank`](Self::is_blank), once they are active.
+    /// likeliest first: `metadata`, `<data>_meta`, `<data>-metadata`. Only plain volumes. Whether they are blank is told by
+    /// [`is_blank`](Self::is_blank), once they are active; one that is open may be so only for as long as udev looks into it.
     pub fn metadata_beside(&self, data: &LvId) -> Result<Vec<Lv>, LvmError> {
         let lvs = self.lvs_of(&data.vg)?;
-        let free = |lv: &&Lv| {
-            lv.linear && lv.open != Some(true) && lv.health == LvHealth::Good && lv.id.lv != data.lv
-        };
-        let named = |name: LvName| lvs.iter().filter(free).find(|lv| lv.id.lv == name).cloned();
+        let plain = |lv: &&Lv| lv.linear && lv.health == LvHealth::Good && lv.id.lv != data.lv;
+        let named = |name: LvName| lvs.iter().filter(plain).find(|lv| lv.id.lv == name).cloned();
         Ok(metadata_names(&data.lv).into_iter().filter_map(named).collect())
     }
 

@@ -1,11 +1,13 @@
 //! `thinpool metadata backup`, `list` and `restore`
 
+use std::path::Path;
 use std::time::SystemTime;
 
 use clap::{Args, Subcommand};
 
 use super::check::{tell, unconfirmed};
 use super::{CliError, Context, exit, output};
+use crate::files;
 use crate::pool::{Generation, Pool};
 use crate::report::{BackupJson, RestorePlanJson, backups_json, backups_table, restore_text};
 
@@ -42,6 +44,7 @@ pub(super) fn run(context: &Context, command: Command) -> Result<u8, CliError> {
 }
 
 fn backup(context: &Context, format: output::Format) -> Result<u8, CliError> {
+    be_killed_like_others();
     let host = context.host()?;
     let made = Pool::open(&host, &context.location())?.back_up_metadata()?;
     if format.json {
@@ -50,6 +53,15 @@ fn backup(context: &Context, format: output::Format) -> Result<u8, CliError> {
         output::line(format!("Backup {}: {}", made.generation, made.path.display()))?;
     }
     Ok(exit::DONE)
+}
+
+/// A monitor is spared when memory runs out (`OOMScoreAdjust`), and so would be what it starts; a backup can be taken again.
+fn be_killed_like_others() {
+    let path = Path::new("/proc/self/oom_score_adj");
+    let is_spared = std::fs::read_to_string(path).is_ok_and(|score| score.starts_with('-'));
+    if is_spared && let Err(error) = files::tell_kernel(path, "0") {
+        tracing::debug!(%error, "spared when memory runs out");
+    }
 }
 
 fn list(context: &Context, format: output::Format) -> Result<u8, CliError> {

@@ -1,6 +1,7 @@
 //! `thinpool monitor`
 
 use std::ffi::OsString;
+use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Arc;
@@ -8,8 +9,9 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::settings::MonitorSettings;
+use super::settings::{MonitorSettings, is_general};
 use super::{CliError, Context, exit, output};
+use crate::config::Source;
 use crate::monitor::hooks::run_all;
 use crate::monitor::serve::serve;
 use crate::monitor::{Ended, Hooks, Manner, Notice, Schedule, watch};
@@ -33,7 +35,8 @@ pub(super) fn about() -> &'static str {
     "Watch over a pool that is active, until it no longer is or a signal ends it. It sleeps until device-mapper says that \
      something has happened, and makes the pool larger when its data is as full as autoextend-threshold says, or its metadata by \
      seven tenths: out of the room that there is for it, and never at the cost of what isn't its own. As long as there is room, \
-     writes to a full pool wait for it; when there is none, that is said, and tried again every 10 seconds. There is one monitor for \
+     writes to a full pool wait for it; when there is none, that is said, and tried again every 10 seconds. When many devices were \
+     made or removed, or much was written, it has the metadata backed up, as metadata-backup-changes says. There is one monitor for \
      a pool; its unit is thinpool-monitor@POOL.service, which setup enables."
 }
 
@@ -64,14 +67,25 @@ fn backups(context: &Context) -> Option<Schedule> {
     if changes == 0 || settings.metadata_backups.get().0 == 0 {
         return None;
     }
-    let file = context.file.iter().flat_map(|file| [OsString::from("--config"), file.into()]);
-    let general =
-        settings.effective().into_iter().filter(|setting| super::settings::is_general(setting.name));
-    let general = general.map(|setting| format!("--{}={}", setting.name, setting.value).into());
-    let words: Vec<OsString> =
-        file.chain(general).chain(["metadata", "backup"].map(OsString::from)).collect();
-    let take = move || lvm::run(Command::new(own_program()).args(&words), LONGEST_BACKUP).map(drop);
+    let words = words_of_backup(context);
+    let take = move || {
+        let mut command = Command::new(own_program());
+        // What it says goes to the journal as one line: why it failed, and nothing else.
+        command.arg0("thinpool").args(&words).env_remove(output::LOG_FILTER);
+        let said = lvm::run(&mut command, LONGEST_BACKUP)?;
+        Ok(String::from_utf8_lossy(&said).trim_end().to_owned())
+    };
     Some(Schedule { changes, take: Arc::new(take) })
+}
+
+/// With what of ours was not decided by default.
+fn words_of_backup(context: &Context) -> Vec<OsString> {
+    let file = context.file.iter().flat_map(|file| [OsString::from("--config"), file.into()]);
+    let decided = context.settings.effective().into_iter().filter(|setting| {
+        is_general(setting.name) && setting.source != Source::Default && setting.name != "log-level"
+    });
+    let decided = decided.map(|setting| format!("--{}={}", setting.name, setting.value).into());
+    file.chain(decided).chain(["--log-level=error", "metadata", "backup"].map(OsString::from)).collect()
 }
 
 /// The file that this process runs, or the process's own view of it where an upgrade has replaced that.

@@ -59,9 +59,12 @@ pub(super) fn confirm(what: &str) -> Result<(), CliError> {
     if answer.trim() == "yes" { Ok(()) } else { Err(CliError::Unconfirmed("Nothing was done.".to_owned())) }
 }
 
+/// The variable that beats the setting of how much is logged.
+pub(super) const LOG_FILTER: &str = "THINPOOL_LOG";
+
 /// Sends logs to standard error. THINPOOL_LOG beats the setting, for a look at one command.
 pub(super) fn start_log(level: LogLevel) {
-    let wanted = std::env::var("THINPOOL_LOG").ok().and_then(|text| text.parse::<Targets>().ok());
+    let wanted = std::env::var(LOG_FILTER).ok().and_then(|text| text.parse::<Targets>().ok());
     let filter = wanted.or_else(|| level.as_str().parse().ok()).unwrap_or_default();
     let to_journal = journal::is_stderr();
     let format = fmt::format().without_time().with_target(false).with_level(!to_journal);

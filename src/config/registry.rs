@@ -195,9 +195,9 @@ settings! {
         Some("dm.xfs_nospace_max_retries"),
         "How often xfs tries to write again when the pool is full before it gives up; unset leaves it to the kernel.";
     metadata_backups: Backups = ["5"], "metadata-backups", None,
-        "How many backups of the pool's metadata are kept; one is made at each deactivation, unless nothing has changed; 0 is none.";
+        "How many backups of the pool's metadata are kept; one is made at each deactivation, unless nothing has changed, and by a monitor; 0 is none.";
     metadata_backup_changes: Transactions = ["100"], "metadata-backup-changes", None,
-        "After how many devices made or removed a monitor backs the pool's metadata up, every ten minutes at most; 0 is never.";
+        "After how many devices made or removed, or else a tenth of the data, a monitor has the pool's metadata backed up; 0 is never.";
     udev_timeout: Timeout = ["30s"], "udev-timeout", None,
         "The longest wait for udev after a device appeared or went.";
     lock_timeout: Timeout = ["60s"], "lock-timeout", None,

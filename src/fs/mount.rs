@@ -94,7 +94,10 @@ fn configure(
     match kind {
         // Every snapshot has its origin's uuid, and XFS refuses the second one it sees.
         FileSystem::Xfs => fsconfig_set_flag(context, "nouuid")?,
-        FileSystem::Ext4 => fsconfig_set_flag(context, inode_tables::LEFT_ALONE)?,
+        FileSystem::Ext4 if options.reads_as_zeroes => {
+            fsconfig_set_flag(context, inode_tables::LEFT_ALONE)?;
+        }
+        FileSystem::Ext4 => {}
     }
     let mut attributes = options.attributes;
     if options.read_only {

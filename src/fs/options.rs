@@ -15,6 +15,8 @@ pub struct MountOptions {
     pub(super) parameters: Vec<(String, Option<String>)>,
     /// How often XFS retries metadata writes that find no space.
     pub(super) xfs_nospace_retries: Option<u32>,
+    /// Whether the device reads as zeroes wherever nobody has written.
+    pub(super) reads_as_zeroes: bool,
     /// Whether other mount namespaces get the mount, where what it is made in is shared with them.
     pub(super) propagates: bool,
 }
@@ -44,6 +46,7 @@ impl Default for MountOptions {
             read_only: false,
             parameters: Vec::new(),
             xfs_nospace_retries: None,
+            reads_as_zeroes: false,
             propagates: false,
         }
     }
@@ -76,6 +79,13 @@ impl MountOptions {
     #[must_use]
     pub fn with_xfs_nospace_retries(self, retries: Option<u32>) -> Self {
         Self { xfs_nospace_retries: retries, ..self }
+    }
+
+    /// The same options on a device that reads as zeroes wherever nobody has written, also beside what was written in the same
+    /// block, as one of a pool does that zeroes new blocks: ext4 has nothing to zero there.
+    #[must_use]
+    pub fn where_unwritten_is_zero(self, reads_as_zeroes: bool) -> Self {
+        Self { reads_as_zeroes, ..self }
     }
 
     /// The same options, with nothing to be written.

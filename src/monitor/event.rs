@@ -129,7 +129,7 @@ impl fmt::Display for Told<'_> {
             }
             Event::BackupFailed { why } => write!(
                 f,
-                "its metadata could not be backed up, which is tried again in {} min or more: {why}",
+                "its metadata could not be backed up, which is tried again in {} min: {why}",
                 super::REST.as_secs() / 60
             ),
             Event::BackedUpAgain => f.write_str("its metadata is backed up"),

@@ -24,7 +24,7 @@ pub use hooks::Hooks;
 pub use notice::{Kind, Notice};
 pub use plan::{Due, Plan, Rules, Seen};
 
-use self::backups::Backups;
+use self::backups::Scheduler;
 use self::serve::{ListenError, Serving};
 use self::systemd::Systemd;
 use self::tell::is_nearly_full;
@@ -133,8 +133,8 @@ pub struct Monitor<'h> {
     /// What should grow and can't, as far as that was told.
     stuck: Vec<Part>,
     failed: Option<String>,
-    backups: Backups,
-    /// Whether the last backup could not be taken.
+    backups: Scheduler,
+    /// Whether a backup is wanting that could not be taken.
     lacks_backup: bool,
     /// Nothing is tried before.
     rest_until: Option<Instant>,
@@ -202,7 +202,7 @@ impl<'h> Monitor<'h> {
             room: RoomKnown::No,
             stuck: Vec::new(),
             failed: None,
-            backups: Backups::new(manner.backups),
+            backups: Scheduler::new(manner.backups.filter(|_| is_ours), record.uuid.to_string()),
             lacks_backup: false,
             rest_until: None,
             troubles: Vec::new(),
@@ -229,12 +229,15 @@ impl<'h> Monitor<'h> {
                 };
                 self.tell_troubles(&status);
                 self.write_down();
+                if let Some(news) = self.backups.finish(now) {
+                    self.tell_of_backups(news);
+                }
                 match status {
                     PoolStatus::Working(usage) => {
                         let again = self.tend(&usage, now);
                         let looked = again.and_then(|again| self.tell_scarcity(&usage).map(|()| again));
                         let backed_up = self.back_up(&usage, now);
-                        looked.map(|again| [again, backed_up].into_iter().flatten().min())
+                        looked.map(|again| sooner(again, backed_up))
                     }
                     PoolStatus::Fail | PoolStatus::Error => Ok(None),
                 }
@@ -243,7 +246,7 @@ impl<'h> Monitor<'h> {
         };
         let again = again.unwrap_or_else(|error| Some(self.failure(error.to_string(), now)));
         // Nothing tells when blocks have become free, so that the kernel's event can be had anew.
-        let again = again.or(self.troubles.iter().any(is_nearly_full).then_some(RETRY));
+        let again = sooner(again, self.troubles.iter().any(is_nearly_full).then_some(RETRY));
         Look::Done { again }
     }
 
@@ -348,13 +351,11 @@ impl<'h> Monitor<'h> {
 
     /// Has the metadata backed up if that is due. Tells when to look again. That it fails keeps nobody from anything.
     fn back_up(&mut self, usage: &PoolUsage, now: Instant) -> Option<Duration> {
-        if let Some(outcome) = self.backups.finished(now) {
-            self.tell_backup(outcome);
+        let (again, news) = self.backups.tend(&self.location, usage, now);
+        if let Some(news) = news {
+            self.tell_of_backups(news);
         }
-        self.backups.tend(&self.location, usage, now).unwrap_or_else(|error| {
-            self.tell_backup(Err(error));
-            None
-        })
+        again
     }
 
     fn extend(&mut self, plan: &Plan) -> Result<(), PoolError> {
@@ -426,4 +427,9 @@ impl<'h> Monitor<'h> {
     fn pool(&self) -> Result<Pool<'h>, PoolError> {
         Pool::open(self.host, &self.location)
     }
+}
+
+/// Of two moments to look again the first, as far as there are any.
+fn sooner(one: Option<Duration>, other: Option<Duration>) -> Option<Duration> {
+    [one, other].into_iter().flatten().min()
 }

@@ -1,8 +1,9 @@
 //! What a monitor says of what it has seen, where that is news.
 
+use super::backups::News;
 use super::event;
 use super::plan::{Plan, Rules};
-use super::{BackupError, Event, Monitor, Notice, RoomKnown};
+use super::{Event, Monitor, Notice, RoomKnown};
 use crate::backing::{MOST_METADATA, Part};
 use crate::dm::{Mode, PoolStatus, PoolUsage};
 use crate::pool::extend::Room;
@@ -80,14 +81,18 @@ impl Monitor<'_> {
         Ok(())
     }
 
-    /// What came of a backup. That there is none is told until there is one, once.
-    pub(super) fn tell_backup(&mut self, outcome: Result<(), BackupError>) {
-        let lacked = std::mem::replace(&mut self.lacks_backup, outcome.is_err());
-        match outcome {
-            Ok(()) if lacked => self.tell(&Event::BackedUpAgain),
-            Ok(()) => tracing::info!(pool = %self.location.name, "its metadata is backed up"),
-            Err(error) if lacked => tracing::debug!(pool = %self.location.name, %error, "no backup again"),
-            Err(error) => self.tell(&Event::BackupFailed { why: error.to_string() }),
+    /// What is new of backups. That one is wanting is told once, until it isn't any more.
+    pub(super) fn tell_of_backups(&mut self, news: News) {
+        let lacked = std::mem::replace(&mut self.lacks_backup, matches!(news, News::Failed(_)));
+        let pool = &self.location.name;
+        match news {
+            News::Taken(said) => tracing::info!(%pool, "its metadata is backed up: {said}"),
+            News::NoneLacking => {}
+            News::Failed(error) if lacked => tracing::debug!(%pool, %error, "still no backup"),
+            News::Failed(error) => self.tell(&Event::BackupFailed { why: error.to_string() }),
+        }
+        if lacked && !self.lacks_backup {
+            self.tell(&Event::BackedUpAgain);
         }
     }
 

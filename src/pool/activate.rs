@@ -143,6 +143,7 @@ impl Pool<'_> {
 
     /// Makes the pool inactive. Refused while anything in it is in use.
     pub fn deactivate(&mut self) -> Result<Deactivated, PoolError> {
+        self.wait_for_readers()?;
         let life = self.life()?;
         self.deactivate_under_lock(&life)
     }
@@ -191,19 +192,21 @@ impl Pool<'_> {
     /// The right to make the pool active or inactive. While we waited for it, the pool may have been destroyed, and
     /// another one set up in its place; or it was changed, and what we know of it is from before.
     pub(super) fn life(&mut self) -> Result<Lock, PoolError> {
-        let absent = || PoolError::Vanished { what: "pool", name: self.name.to_string() };
         let life = match Lock::exclusive(&self.paths.life_lock(), self.patience) {
-            Err(error) if error.is_not_found() => return Err(absent()),
+            Err(error) if error.is_not_found() => {
+                return Err(PoolError::Vanished { what: "pool", name: self.name.to_string() });
+            }
             lock => lock?,
         };
+        self.record = self.record_by_now()?;
+        Ok(life)
+    }
+
+    /// What the catalog says of the pool by now, which was destroyed if it says something else than when it was opened.
+    pub(super) fn record_by_now(&self) -> Result<PoolRecord, PoolError> {
         let now = Catalog::open(&self.paths.catalog())?.map(|catalog| catalog.pool()).transpose()?.flatten();
-        match now {
-            Some(now) if (now.uuid, now.state) == (self.record.uuid, self.record.state) => {
-                self.record = now;
-                Ok(life)
-            }
-            _ => Err(absent()),
-        }
+        now.filter(|now| (now.uuid, now.state) == (self.record.uuid, self.record.state))
+            .ok_or_else(|| PoolError::Vanished { what: "pool", name: self.name.to_string() })
     }
 
     /// Loads the pool's table on its two parts. It holds them from then on.

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 
 use super::lock::Lock;
+use super::metadata::keep_readers_out;
 use super::rescue::remove_backups;
 use super::setup::existing;
 use super::{Host, Location, Paths, Pool, PoolError, io_error, names};
@@ -36,6 +37,8 @@ impl Location {
             remove_if_empty(paths.directory())?;
             return Err(self.absent());
         }
+        // Before the right that keeps the pool from growing, which is not to wait with us.
+        drop(keep_readers_out(&paths, self.patience)?);
         let life = match Lock::exclusive(&paths.life_lock(), self.patience) {
             // Another destroy was at work, and is done.
             Err(error) if error.is_not_found() => return Err(self.absent()),
@@ -68,12 +71,13 @@ impl Pool<'_> {
         let change = Lock::exclusive(&self.paths.change_lock(), self.patience)?;
         // What can be refused comes first: until here nothing is lost.
         self.remove_nodes_patiently()?;
-        drop(readers);
         self.refuse_to_give_back(abandon)?;
         if self.record.state == PoolState::Ready {
             self.catalog.set_pool_state(PoolState::Destroying)?;
             self.record.state = PoolState::Destroying;
         }
+        // Who waits to back the metadata up finds that there is nothing to back up any more.
+        drop(readers);
         // Without its log the file alone must not look like a pool that is ready.
         self.catalog.fold()?;
         // Whoever waits for the lock finds no pool, unless it is somebody else's: in that one he could still make a device.

@@ -20,10 +20,10 @@ pub(super) const SIZE_STEP: Bytes = Bytes::kib(4);
 pub(super) const LARGEST: Bytes = Bytes::gib(1 << 30);
 
 /// How long a device may be open, by nobody who is seen, before that is taken for more than a look of udev's into it.
-const PROBING: Duration = Duration::from_secs(2);
+pub(super) const PROBING: Duration = Duration::from_secs(2);
 
 /// Between two looks.
-const PAUSE: Duration = Duration::from_millis(20);
+pub(super) const PAUSE: Duration = Duration::from_millis(20);
 
 /// A growth suspends its pool up to three times in a row: for metadata, for data, and for what a full pool does.
 const SUSPENSIONS: u32 = 3;

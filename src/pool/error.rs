@@ -587,7 +587,10 @@ impl PoolError {
     /// blkdeactivate takes away whatever it finds at shutdown) is found gone.
     pub(super) fn may_pass(&self) -> bool {
         match self {
-            Self::Mounted { .. } | Self::InUse { .. } | Self::Busy { .. } => true,
+            Self::Mounted { .. }
+            | Self::InUse { .. }
+            | Self::Busy { .. }
+            | Self::Lock(LockError::Held { .. }) => true,
             Self::Dm(error) => matches!(error.errno(), Some(Errno::EBUSY | Errno::ENXIO)),
             _ => false,
         }

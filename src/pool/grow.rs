@@ -70,7 +70,7 @@ impl Pool<'_> {
             return Ok(Grown::DeviceOnly(self.holders(info)));
         }
         // What a mount of somebody's was told of a full pool stays as it is.
-        let options = if mounted { MountOptions::default() } else { MountOptions::disposable() };
+        let options = if mounted { MountOptions::default() } else { self.disposable_mount() };
         let (kind, node) = (self.record.policy.filesystem, info.device.kernel_node());
         self.host.fs.grow(kind, &node, device.size, &options)?;
         Ok(Grown::Whole)

@@ -47,7 +47,8 @@ impl<'h> DraftStore<'h> {
     pub fn draft(&self, parent: Option<&str>) -> Result<Draft<'h>, PoolError> {
         let pool = self.pool()?;
         let origin = pool.layer_or_base(parent)?;
-        Draft::new(pool, &origin, &MountOptions::disposable())
+        let options = pool.disposable_mount();
+        Draft::new(pool, &origin, &options)
     }
 
     /// A container as it is at this moment, as a layer that isn't finished. What its file system's journal holds is
@@ -58,7 +59,7 @@ impl<'h> DraftStore<'h> {
         let pool = self.pool()?;
         let (container, _lock) = pool.claim(name.as_str())?;
         pool.write_back(&container.device)?;
-        let options = MountOptions::disposable().without_access_times();
+        let options = pool.disposable_mount().without_access_times();
         let draft = Draft::new(pool, &container.device, &options)?;
         Ok((container, draft))
     }
@@ -95,7 +96,7 @@ impl<'h> Draft<'h> {
         let (filesystem, node) = (draft.pool.record.policy.filesystem, info.device.kernel_node());
         if origin.growing || draft.device.size > origin.size {
             let size = draft.device.size;
-            draft.pool.host.fs.grow(filesystem, &node, size, &MountOptions::disposable())?;
+            draft.pool.host.fs.grow(filesystem, &node, size, &draft.pool.disposable_mount())?;
         }
         draft.mount = Some(draft.pool.host.fs.mount_detached(filesystem, &node, options)?);
         Ok(draft)

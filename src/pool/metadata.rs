@@ -6,11 +6,12 @@
 
 use std::io::{self, Write};
 use std::path::Path;
+use std::time::Duration;
 
 use nix::errno::Errno;
 
 use super::lock::Lock;
-use super::{Pool, PoolError, io_error};
+use super::{Paths, Pool, PoolError, io_error};
 use crate::backing::Part;
 use crate::dm::{MetadataSnapshot, Mode, PoolMessage, PoolStatus, PoolUsage, Table};
 use crate::files;
@@ -53,12 +54,15 @@ impl Pool<'_> {
         }
     }
 
+    /// Waits for who reads the metadata, as a backup of a large one does for minutes. Before a right is taken that keeps the pool
+    /// from growing, which is not to wait with us.
+    pub(super) fn wait_for_readers(&self) -> Result<(), PoolError> {
+        self.keep_readers_out().map(drop)
+    }
+
     /// Waits for who reads the metadata, and lets nobody begin to. A pool that is only half there may have no readers yet.
     pub(super) fn keep_readers_out(&self) -> Result<Option<Lock>, PoolError> {
-        match Lock::exclusive(&self.paths.metadata_lock(), self.patience) {
-            Err(error) if error.is_not_found() => Ok(None),
-            lock => Ok(Some(lock?)),
-        }
+        keep_readers_out(&self.paths, self.patience)
     }
 
     /// Lets go of a metadata snapshot that a process of ours left when it was killed.
@@ -183,5 +187,13 @@ fn unmark(marker: &Path) -> Result<(), PoolError> {
     match files::remove(marker) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(io_error("remove", marker)(error)),
         _ => Ok(()),
+    }
+}
+
+/// The same where nobody knows yet whether there is a pool.
+pub(super) fn keep_readers_out(paths: &Paths, patience: Duration) -> Result<Option<Lock>, PoolError> {
+    match Lock::exclusive(&paths.metadata_lock(), patience) {
+        Err(error) if error.is_not_found() => Ok(None),
+        lock => Ok(Some(lock?)),
     }
 }

@@ -64,8 +64,8 @@ pub use paths::Paths;
 pub use reading::Reading;
 pub use repair::{Orphans, Rebuild, RebuildFrom, Rebuilt, Repaired};
 pub use rescue::{
-    BackedUp, BackedUpDevice, Backups, Generation, Kept, MadeOf, MetadataBackup, Outlook, RenewalPlan,
-    Renewed, RescueError, RestorePlan, Restored, UnreadableBackup,
+    BackedUp, BackedUpDevice, BackupMoment, Backups, Generation, Kept, MadeOf, MetadataBackup, Outlook,
+    RenewalPlan, Renewed, RescueError, RestorePlan, Restored, UnreadableBackup,
 };
 pub use scarcity::Scarcity;
 pub use setup::{SetUp, Setup, Wanted};
@@ -194,11 +194,18 @@ impl<'h> Pool<'h> {
         &self.record
     }
 
-    /// How every mount of the pool is made.
-    fn mount_options(&self) -> Result<MountOptions, PoolError> {
+    /// How something of the pool is mounted that somebody asked for: with the pool's own options, and these after them, since
+    /// the later beats the earlier.
+    fn mount_options(&self, more: &[String]) -> Result<MountOptions, PoolError> {
         let policy = &self.record.policy;
-        Ok(MountOptions::parse(&policy.mount_options)?
-            .with_xfs_nospace_retries(policy.xfs_nospace_max_retries))
+        Ok(MountOptions::parse(&[&policy.mount_options[..], more].concat())?
+            .with_xfs_nospace_retries(policy.xfs_nospace_max_retries)
+            .where_unwritten_is_zero(policy.zero_new_blocks))
+    }
+
+    /// The same for ourselves, see [`MountOptions::disposable`].
+    fn disposable_mount(&self) -> MountOptions {
+        MountOptions::disposable().where_unwritten_is_zero(self.record.policy.zero_new_blocks)
     }
 
     /// The pool's own device-mapper device, if it is active. A device of that name that isn't this pool's is an

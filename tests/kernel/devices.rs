@@ -167,7 +167,11 @@ fn a_blank_volume_beside_the_data_becomes_the_metadata_and_both_are_blank_again_
     for name in disk.volumes() {
         assert_eq!(sh(&format!("wipefs {}", disk.volume(&name).display())), "", "{name} isn't blank");
     }
-    bench.ok(setup(&["--datadev", text(&data)]));
+    // One that somebody has open, who is not just udev, is passed over.
+    let held = std::fs::File::open(disk.volume("metadata")).expect("opened");
+    let said = bench.ok(setup(&["--datadev", text(&data)]));
+    assert!(said.contains(text(&disk.volume("data-metadata"))), "{said}");
+    drop(held);
     bench.ok(["destroy", "--yes"]);
 }
 

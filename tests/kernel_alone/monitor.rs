@@ -118,9 +118,11 @@ fn a_monitor_that_is_killed_while_lvm_makes_a_volume_larger_is_followed_by_one_t
 fn a_monitor_sleeps_while_nothing_happens_and_takes_little_memory() {
     let (_alone, bed) = (Alone::new(), nearly_full());
     let bench = &bed.bench;
-    let monitor = Monitor::of(bench);
+    // As by default: there is no backup yet.
+    let monitor = Monitor::with(bench, &["--metadata-backup-changes", "100"]);
     let id = monitor.id();
     monitor.says("for data");
+    monitor.says("its metadata is backed up");
     let woken = || of_process(id, "voluntary_ctxt_switches");
     // Once it has done all that it does after a growth, and udev has done what it does with the events of that.
     let is_at_rest = || {

@@ -18,7 +18,9 @@ fn a_command_that_is_killed_at_any_step_leaves_nothing_that_the_next_one_does_no
     let (bench, nothing) = (Bench::new(), Contents::default());
     let other = pool_with_content();
     let mut report = Vec::new();
-    for verb in VERBS {
+    // Where nobody asked for any, every second one: others in the next run.
+    let (start, step) = if asked.is_empty() { (by_chance() % 2, 2) } else { (0, 1) };
+    for verb in VERBS.iter().skip(start).step_by(step) {
         let on_its_own = matches!(verb.name, "setup" | "destroy" | "setup --base-size");
         let (bench, kept) = if on_its_own { (&bench, &nothing) } else { (&other.0, &other.1) };
         let places = count(bench, verb);
@@ -64,10 +66,14 @@ fn chosen(asked: &str, verb: &Verb, count: usize) -> Vec<usize> {
         Some((name, place)) if name == verb.name => vec![place.parse().expect("a number")],
         _ if !asked.is_empty() => Vec::new(),
         _ => {
-            let start = usize::from(uuid::Uuid::new_v4().as_bytes()[0]);
+            let start = by_chance();
             (0..SAMPLE).map(|at| (start + at * count / SAMPLE) % count + 1).collect()
         }
     }
+}
+
+fn by_chance() -> usize {
+    usize::from(uuid::Uuid::new_v4().as_bytes()[0])
 }
 
 fn kill(bench: &Bench, verb: &Verb, place: usize, places: &[String], kept: &Contents) {

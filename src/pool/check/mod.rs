@@ -92,6 +92,7 @@ pub(super) fn lost(error: &PoolError) -> bool {
 impl Pool<'_> {
     /// Compares what the catalog, the pool and the host say.
     pub fn check(&mut self) -> Result<Vec<Finding>, PoolError> {
+        self.wait_for_readers()?;
         let life = Lock::shared(&self.paths.life_lock(), self.patience)?;
         self.check_under_lock(&life)
     }

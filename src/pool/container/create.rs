@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use super::Labels;
 use crate::catalog::{Container, Device, DeviceKind, DeviceState, Durability};
 use crate::dm;
-use crate::fs::MountOptions;
 use crate::pool::change::NewThin;
 use crate::pool::device::Use;
 use crate::pool::grow::check_size;
@@ -93,7 +92,7 @@ impl Pool<'_> {
     fn grow_new(&mut self, device: &Device) -> Result<(), PoolError> {
         let info = self.activate_device(device, Use::Own)?;
         let (kind, node) = (self.record.policy.filesystem, info.device.kernel_node());
-        self.host.fs.grow(kind, &node, device.size, &MountOptions::disposable())?;
+        self.host.fs.grow(kind, &node, device.size, &self.disposable_mount())?;
         self.deactivate_device(device, dm::Removal::Now)?;
         Ok(self.catalog.set_device_state(device.id, DeviceState::Ready, Durability::Synced)?)
     }

@@ -63,10 +63,7 @@ impl Pool<'_> {
     }
 
     fn options_for(&self, request: &MountRequest) -> Result<MountOptions, PoolError> {
-        let policy = &self.record.policy;
-        // The later beats the earlier.
-        let options = MountOptions::parse(&[&policy.mount_options[..], &request.options].concat())?
-            .with_xfs_nospace_retries(policy.xfs_nospace_max_retries);
+        let options = self.mount_options(&request.options)?;
         Ok(if request.read_only { options.read_only() } else { options })
     }
 

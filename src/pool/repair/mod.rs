@@ -47,6 +47,7 @@ impl Location {
     /// Makes every repair that a check proposes.
     pub fn repair(&self, host: &Host, orphans: Orphans) -> Result<Repaired, PoolError> {
         let mut pool = Pool::open(host, self)?;
+        pool.wait_for_readers()?;
         let life = pool.life()?;
         pool.repair_and_rest(&life, orphans)
     }

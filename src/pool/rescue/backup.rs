@@ -5,7 +5,7 @@
 use std::path::Path;
 
 use super::backups::Backups;
-use super::generation::{BackedUp, MetadataBackup};
+use super::generation::{BackedUp, BackupMoment, MetadataBackup};
 use crate::backing::make_private_directory;
 use crate::files;
 use crate::pool::destroy::{remove_if_empty, remove_if_there};
@@ -26,11 +26,25 @@ impl Location {
     }
 }
 
+impl Location {
+    /// The moment of the newest backup; none if there is none that can be read.
+    pub(crate) fn newest_backup(&self) -> Result<Option<BackupMoment>, PoolError> {
+        Backups::newest_moment(&self.paths().backups())
+    }
+
+    /// Whether somebody makes the pool active or inactive just now, makes it larger or takes it away.
+    pub(crate) fn is_changing(&self) -> bool {
+        Lock::is_held(&self.paths().life_lock())
+    }
+}
+
 impl Pool<'_> {
     /// Backs the metadata up, whether the pool is active or not. Of the backups before, as many are kept as are wanted
     /// with this one, and at least this one.
     pub fn back_up_metadata(&self) -> Result<MetadataBackup, PoolError> {
         let reading = self.metadata_lock()?;
+        // Who waited for that may have waited for the pool's end.
+        self.record_by_now()?;
         let before = Backups::in_directory(&self.paths.backups())?;
         let made = self.write_backup(&reading, &before, false)?;
         // It is taken whether anything changed or not.

@@ -5,9 +5,24 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::RescueError;
-use super::generation::{Generation, MetadataBackup, describe, of_name};
+use super::generation::{BackupMoment, Generation, MetadataBackup, describe, of_name};
 use crate::pool::{PoolError, io_error};
 use crate::units::PoolName;
+
+/// The files in a directory that are backups, by their names.
+fn files(directory: &Path) -> Result<Vec<(Generation, PathBuf)>, PoolError> {
+    let entries = match directory.read_dir() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries.map_err(io_error("list", directory))?,
+    };
+    let mut files = Vec::new();
+    for entry in entries {
+        let path = entry.map_err(io_error("list", directory))?.path();
+        let generation = path.file_name().and_then(|name| name.to_str()).and_then(of_name);
+        files.extend(generation.map(|generation| (generation, path)));
+    }
+    Ok(files)
+}
 
 /// The backups that a pool has, the newest first.
 #[derive(Debug, Default)]
@@ -32,15 +47,8 @@ pub struct UnreadableBackup {
 impl Backups {
     /// All in a directory.
     pub(super) fn in_directory(directory: &Path) -> Result<Self, PoolError> {
-        let entries = match directory.read_dir() {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self::default()),
-            entries => entries.map_err(io_error("list", directory))?,
-        };
         let mut all = Self::default();
-        for entry in entries {
-            let path = entry.map_err(io_error("list", directory))?.path();
-            let name = path.file_name().and_then(|name| name.to_str());
-            let Some(generation) = name.and_then(of_name) else { continue };
+        for (generation, path) in files(directory)? {
             match describe(&path) {
                 Ok((of, size)) => all.readable.push(MetadataBackup { generation, path, size, of }),
                 Err(why) => all.unreadable.push(UnreadableBackup { generation, path, why }),
@@ -49,6 +57,19 @@ impl Backups {
         all.readable.sort_by_key(|backup| Reverse(backup.generation));
         all.unreadable.sort_by_key(|backup| Reverse(backup.generation));
         Ok(all)
+    }
+
+    /// The moment of the newest one in a directory; none if there is none, or it can't be read.
+    pub(super) fn newest_moment(directory: &Path) -> Result<Option<BackupMoment>, PoolError> {
+        let newest = files(directory)?.into_iter().max_by_key(|(generation, _)| *generation);
+        let Some((_, path)) = newest else { return Ok(None) };
+        match describe(&path) {
+            Ok((moment, _)) => Ok(Some(moment)),
+            Err(why) => {
+                tracing::debug!(path = %path.display(), %why, "the newest backup can't be read");
+                Ok(None)
+            }
+        }
     }
 
     /// The newest that can be read.

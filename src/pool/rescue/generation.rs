@@ -11,6 +11,7 @@ use std::num::ParseIntError;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::{RescueError, in_a_name};
@@ -171,8 +172,19 @@ impl MetadataBackup {
     }
 }
 
+/// At which moment a backup was taken: what it is of, without the devices, which may be many.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct BackupMoment {
+    /// The pool's uuid.
+    pub pool: String,
+    /// The pool's transaction id.
+    pub transaction_id: TransactionId,
+    /// How many blocks of the pool were in use.
+    pub used_blocks: DataBlocks,
+}
+
 /// What a file is a backup of, and how large it is.
-pub(super) fn describe(path: &Path) -> io::Result<(BackedUp, Bytes)> {
+pub(super) fn describe<T: DeserializeOwned>(path: &Path) -> io::Result<(T, Bytes)> {
     let file = File::open(path)?;
     let size = Bytes(file.metadata()?.len());
     let mut reader = BufReader::new(file);

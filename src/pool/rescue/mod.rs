@@ -17,7 +17,7 @@ mod save;
 pub(super) use backup::remove_all as remove_backups;
 pub use backups::{Backups, UnreadableBackup};
 pub use error::RescueError;
-pub use generation::{BackedUp, BackedUpDevice, Generation, MetadataBackup};
+pub use generation::{BackedUp, BackedUpDevice, BackupMoment, Generation, MetadataBackup};
 pub use plan::Outlook;
 pub use renew::{MadeOf, RenewalPlan, Renewed};
 pub use replace::Kept;

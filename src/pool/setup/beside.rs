@@ -1,9 +1,13 @@
 //! The metadata's device, where only the data's was given.
 
-use lvm::{Lv, LvId, Lvm};
+use std::thread::sleep;
+use std::time::Instant;
+
+use lvm::{Lv, LvId, Lvm, LvmError};
 
 use crate::backing::block::{BlockDevice, Identity};
 use crate::backing::metadata_size;
+use crate::pool::device::{PAUSE, PROBING};
 use crate::pool::{Host, PoolError};
 use crate::units::{BlockSize, Bytes};
 
@@ -67,6 +71,9 @@ fn look(
     if !volume.active {
         return Ok(Err(format!("{0} isn't active (`lvchange -ay {0}`)", volume.id)));
     }
+    if stays_open(lvm, volume)? {
+        return Ok(Err(format!("somebody has {} open", volume.id)));
+    }
     let device = host.blocks.look(&volume.id.path())?;
     if device.size < needed {
         return Ok(Err(format!("{} has only {}, and {needed} are needed", volume.id, device.size)));
@@ -77,6 +84,16 @@ fn look(
     // More of it than of one that somebody named: whatever has no signature mostly has something near its start.
     let blank = lvm.is_blank(&device.node)?;
     Ok(if blank { Ok(device) } else { Err(format!("{} isn't blank", volume.id)) })
+}
+
+/// Whether somebody has a volume open, other than udev, which looks into one that was just made.
+fn stays_open(lvm: &Lvm, volume: &Lv) -> Result<bool, LvmError> {
+    let (mut open, deadline) = (volume.open, Instant::now() + PROBING);
+    while open == Some(true) && Instant::now() < deadline {
+        sleep(PAUSE);
+        open = lvm.lv(&volume.id)?.open;
+    }
+    Ok(open == Some(true))
 }
 
 /// A name for a new metadata volume that no other in the group has.

@@ -250,7 +250,7 @@ pub(super) fn make_base(pool: &mut Pool<'_>) -> Result<(), PoolError> {
     let node = info.device.kernel_node();
     pool.host.fs.make(policy.filesystem, &node, &policy.mkfs_arguments)?;
     // Options that don't work must show now: the pool keeps them for its life.
-    pool.host.fs.mount_detached(policy.filesystem, &node, &pool.mount_options()?)?.close()?;
+    pool.host.fs.mount_detached(policy.filesystem, &node, &pool.mount_options(&[])?)?.close()?;
     pool.deactivate_device(&base, Removal::Now)?;
     Ok(pool.catalog.set_device_state(base.id, DeviceState::Ready, Durability::Synced)?)
 }
