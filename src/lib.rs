@@ -19,6 +19,8 @@ pub mod image;
 pub mod monitor;
 pub mod pool;
 pub mod report;
+#[cfg(test)]
+mod testing;
 pub mod thin_metadata;
 pub mod thin_tools;
 pub mod top;

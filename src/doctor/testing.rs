@@ -1,11 +1,11 @@
 //! A directory that looks like a machine.
 
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use tempfile::TempDir;
 
 use super::{Finding, Level, Machine};
+use crate::testing::write_script;
 
 pub(super) struct Bench {
     root: TempDir,
@@ -30,11 +30,10 @@ impl Bench {
 
     /// A program that is a shell script.
     pub(super) fn with_program(self, name: &str, script: &str) -> Self {
-        let path = format!("usr/sbin/{name}");
-        let bench = self.with(&path, &format!("#!/bin/sh\n{script}\n"));
-        let permissions = std::fs::Permissions::from_mode(0o755);
-        std::fs::set_permissions(bench.root.path().join(path), permissions).unwrap();
-        bench
+        let directory = self.root.path().join("usr/sbin");
+        std::fs::create_dir_all(&directory).unwrap();
+        write_script(&directory.join(name), 0o755, script);
+        self
     }
 
     pub(super) fn path(&self) -> &Path {

@@ -212,6 +212,7 @@ mod tests {
     use std::fs::{self, Permissions};
 
     use super::*;
+    use crate::testing::write_script;
 
     struct Folder(tempfile::TempDir);
 
@@ -227,8 +228,7 @@ mod tests {
         /// A script of this name.
         fn hook(&self, name: &str, mode: u32, script: &str) -> PathBuf {
             let path = self.path().join(name);
-            fs::write(&path, format!("#!/bin/sh\n{script}\n")).expect("written");
-            fs::set_permissions(&path, Permissions::from_mode(mode)).expect("set");
+            write_script(&path, mode, script);
             path
         }
     }
