@@ -3,6 +3,7 @@
 use std::io::Read;
 
 use super::machine::Machine;
+use crate::catalog::PoolState;
 use crate::dm::{Injection, Name};
 use crate::pool::{Checking, Generation, MetadataBackup, PoolError, RescueError};
 use crate::thin_metadata::testing::volumes_of_xml;
@@ -51,6 +52,16 @@ fn a_pool_in_use_is_backed_up_and_holds_nothing_back_afterwards() {
     }
     assert_eq!(generations(&machine), [2, 1]);
     assert!(!machine.location.paths().metadata_snapshot().exists());
+}
+
+#[test]
+fn a_pool_that_is_on_its_way_out_is_not_backed_up_by_who_has_waited_for_that() {
+    let machine = Machine::with_image();
+    let (waits, mut destroys) = (machine.pool(), machine.pool());
+    destroys.catalog.set_pool_state(PoolState::Destroying).expect("written");
+    let refused = waits.back_up_metadata().expect_err("there is nothing to back up");
+    assert!(matches!(refused, PoolError::Vanished { .. }), "{refused}");
+    assert!(!machine.location.paths().backups().exists(), "it would be left behind");
 }
 
 #[test]
