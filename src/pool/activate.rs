@@ -143,7 +143,9 @@ impl Pool<'_> {
 
     /// Makes the pool inactive. Refused while anything in it is in use.
     pub fn deactivate(&mut self) -> Result<Deactivated, PoolError> {
-        self.wait_for_readers()?;
+        if self.active()?.is_some() {
+            self.wait_for_readers()?;
+        }
         let life = self.life()?;
         self.deactivate_under_lock(&life)
     }

@@ -24,9 +24,7 @@ impl Location {
         }
         Backups::in_directory(&self.paths().backups())
     }
-}
 
-impl Location {
     /// The moment of the newest backup; none if there is none that can be read.
     pub(crate) fn newest_backup(&self) -> Result<Option<BackupMoment>, PoolError> {
         Backups::newest_moment(&self.paths().backups())
