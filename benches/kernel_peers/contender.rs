@@ -19,6 +19,12 @@ pub trait Contender {
     /// From a copy that has just been made to the first byte in it that is on the disk.
     fn write(&mut self) -> Outcome;
 
+    /// Makes a copy and writes to it: two steps, where they aren't one.
+    fn write_to_new(&mut self) -> Outcome {
+        self.snapshot()?;
+        self.write()
+    }
+
     /// Undoes what `write` did to reach the copy.
     fn close(&mut self) -> Outcome {
         Ok(())

@@ -24,20 +24,21 @@ const PAUSE: Duration = Duration::from_millis(50);
 /// An error that a thread can hand over.
 type Handed<T = ()> = Result<T, String>;
 
-struct Hundreds {
-    host: Host,
+struct Hundreds<'h> {
+    host: &'h Host,
     location: Location,
 }
 
 pub fn measure(bed: &Bed, turns: u32) -> Outcome {
-    let own = OwnPool::with_small_image(bed, "bench-hundred")?;
-    let hundreds = Hundreds { host: Host::system(Duration::from_secs(30))?, location: own.location()? };
+    let host = Host::system(Duration::from_secs(30))?;
     let [mut in_a_row, mut at_once, mut alone, mut starved, mut unstarved] = [const { Vec::new() }; 5];
-    // The copies of a turn stay when the next one comes: no creation takes longer for it.
-    for (turn, first) in (0..turns).zip((0..).step_by(3 * COPIES as usize)) {
-        println!("turn {} of {turns} of a hundred at once", turn + 1);
-        let copies = [0, 1, 2].map(|hundred| first + hundred * COPIES).map(|first| first..first + COPIES);
-        let [a_hundred, another, the_last] = copies;
+    for turn in 1..=turns {
+        println!("turn {turn} of {turns} of a hundred at once");
+        // Each in a pool of its own: what is read are all containers, of which there are to be as many each time.
+        let own = OwnPool::with_small_image(bed, "bench-hundred")?;
+        let hundreds = Hundreds { host: &host, location: own.location()? };
+        let [a_hundred, another, the_last] =
+            [0, 1, 2].map(|hundred| hundred * COPIES..(hundred + 1) * COPIES);
         in_a_row.push(timed(|| Ok({ a_hundred }.try_for_each(|copy| hundreds.make(copy))?))?);
         settle()?;
         at_once.push(timed(|| Ok(hundreds.make_at_once(another)?))?);
@@ -47,19 +48,20 @@ pub fn measure(bed: &Bed, turns: u32) -> Outcome {
         starved.push(longest.0);
         unstarved.push(longest.1);
         settle()?;
+        own.destroy()?;
     }
     Record::times(job::HUNDRED, way::IN_A_ROW, &in_a_row).emit();
     Record::times(job::HUNDRED, way::AT_ONCE, &at_once).emit();
     Record::times(job::READ, way::ALONE, &alone).emit();
     Record::times(job::READ, way::MEANWHILE, &starved).emit();
     Record::times(job::READ, way::UNSTARVED, &unstarved).emit();
-    own.destroy()
+    Ok(())
 }
 
-impl Hundreds {
+impl Hundreds<'_> {
     /// Makes one as a process of its own would: it opens the pool itself.
     fn make(&self, copy: u32) -> Handed {
-        let mut pool = Pool::open(&self.host, &self.location).map_err(told)?;
+        let mut pool = Pool::open(self.host, &self.location).map_err(told)?;
         create(&mut pool, copy).map_err(told)
     }
 
@@ -90,7 +92,7 @@ impl Hundreds {
         let mut longest = Duration::ZERO;
         loop {
             let start = Instant::now();
-            Pool::open(&self.host, &self.location).and_then(|pool| pool.containers()).map_err(told)?;
+            Pool::open(self.host, &self.location).and_then(|pool| pool.containers()).map_err(told)?;
             longest = longest.max(start.elapsed());
             if enough() {
                 return Ok(longest);

@@ -70,13 +70,13 @@ fn main() -> Outcome {
     }
     let plan = Plan {
         turns: setting("TURNS", 21)?,
-        hundreds: setting("HUNDREDS", 5)?,
+        hundreds: setting("HUNDREDS", 21)?,
         devices: setting("DEVICES", 10_000)?,
         only: std::env::var("THINPOOL_BENCH_ONLY").unwrap_or_default(),
     };
     machine::tell();
     println!("makes a tree to be copied");
-    let bed = Bed::new(setting("TREE_MB", 40)?)?;
+    let bed = Bed::new(setting("TREE_MB", 200)?)?;
     yardstick::measure(&bed, plan.turns)?;
     let chosen: Vec<_> = PARTS.into_iter().filter(|(name, _)| name.contains(&plan.only)).collect();
     if chosen.is_empty() {

@@ -68,7 +68,7 @@ impl Racer {
 /// Elsewhere one is enough.
 fn turn(contender: &mut dyn Contender, times: &mut BTreeMap<&'static str, Vec<Duration>>) -> Outcome {
     let mut note = |job, time| times.entry(job).or_default().push(time);
-    let mut made = timed(|| contender.snapshot())?;
+    let made = timed(|| contender.snapshot())?;
     note(job::SNAPSHOT, made);
     if let Some(activation) = timed_if_any(|| contender.activate())? {
         note(job::ACTIVATE, activation);
@@ -76,8 +76,7 @@ fn turn(contender: &mut dyn Contender, times: &mut BTreeMap<&'static str, Vec<Du
         settle()?;
         note(job::REMOVE, timed(|| contender.remove())?);
         settle()?;
-        made = timed(|| contender.snapshot())?;
-        note(job::WRITE, made + timed(|| contender.write())?);
+        note(job::WRITE, timed(|| contender.write_to_new())?);
         contender.close()?;
         contender.remove()?;
     } else {

@@ -282,6 +282,11 @@ const EXAMPLES: &[(&str, &[Example])] = &[
                 "A larger file system than the image's.",
             ),
             example("thinpool container create debian --name db1 --label env=prod", "With a note on it."),
+            example("thinpool container create debian --name web2 --mount", "Mounted at once; prints where."),
+            example(
+                "thinpool container create debian --name vm1 --activate",
+                "As a device; prints its node.",
+            ),
         ],
     ),
     (

@@ -79,8 +79,9 @@ impl Pool<'_> {
         self.settle_replacement()?;
         let (data, metadata) = (self.find_part(Part::Data)?, self.find_part(Part::Metadata)?);
         let superblock = self.check_superblock(metadata.path())?;
-        self.refuse_other_devices(&Place::Path(metadata.path().to_owned()))?;
-        self.load_checked(checking, &data, &metadata, &superblock)?;
+        let place = Place::Path(metadata.path().to_owned());
+        let compare = |pool: &Self| pool.refuse_other_devices(&place);
+        self.load_checked(checking, &data, &metadata, &superblock, compare)?;
         let clock = Clock { time: superblock.time, transaction: superblock.transaction_id };
         self.catalog.set_clock(clock)?;
         self.catalog.keep_pool_file()?;
@@ -108,19 +109,24 @@ impl Pool<'_> {
         }
         let (data, metadata) = (self.find_part(Part::Data)?, self.find_part(Part::Metadata)?);
         let superblock = self.own_superblock(metadata.path())?;
-        self.load_checked(Checking::AsNeeded, &data, &metadata, &superblock)
+        self.load_checked(Checking::AsNeeded, &data, &metadata, &superblock, |_| Ok(()))
     }
 
+    /// Loads it if neither the checker nor `look` has anything against it.
     fn load_checked(
         &mut self,
         checking: Checking,
         data: &Source,
         metadata: &Source,
         superblock: &Superblock,
+        look: impl FnOnce(&Self) -> Result<(), PoolError>,
     ) -> Result<(), PoolError> {
         match checking {
-            Checking::AsNeeded => drop(self.check_metadata(metadata.path(), superblock)?),
-            Checking::Skip => self.skip_check()?,
+            Checking::AsNeeded => drop(self.check_metadata(metadata.path(), superblock, look)?),
+            Checking::Skip => {
+                look(self)?;
+                self.skip_check()?;
+            }
         }
         // Before anything is written: from here on, only a deactivation puts it to rest.
         self.catalog.set_clean(false)?;

@@ -1,6 +1,8 @@
 //! The check of a pool's metadata before it is loaded.
 
+use std::panic::resume_unwind;
 use std::path::Path;
+use std::thread;
 use std::time::Duration;
 
 use super::{Pool, PoolError, now};
@@ -26,11 +28,13 @@ impl Pool<'_> {
 
     /// Checks the metadata, and writes down what came out. Damage is an error: a pool that is written to on damaged
     /// metadata loses more with every write. What can't be checked, or not in time, is activated all the same, as the
-    /// kernel checks each block when it reads it; the status says so.
+    /// kernel checks each block when it reads it; the status says so. `look` is done before, or beside a check that is
+    /// quick.
     pub(super) fn check_metadata(
         &mut self,
         metadata: &Path,
         superblock: &Superblock,
+        look: impl FnOnce(&Self) -> Result<(), PoolError>,
     ) -> Result<MetadataCheck, PoolError> {
         let clean = self.record.clean;
         let depth = if clean && !superblock.needs_check { Depth::Quick } else { Depth::Full };
@@ -38,7 +42,19 @@ impl Pool<'_> {
         if !clean {
             tracing::info!(pool = %self.name, ?limit, "it was not put to rest in order: checking all its metadata");
         }
-        let checked = self.host.checker.check(metadata, depth, limit)?;
+        let tool = &self.host.checker;
+        let check = || tool.check(metadata, depth, limit);
+        let checked = match depth {
+            Depth::Quick => thread::scope(|scope| {
+                let checking = scope.spawn(check);
+                look(self)?;
+                Ok::<_, PoolError>(checking.join().unwrap_or_else(|panic| resume_unwind(panic))?)
+            })?,
+            Depth::Full => {
+                look(self)?;
+                check()?
+            }
+        };
         let check = MetadataCheck { at: now(), clean, checked };
         self.catalog.set_metadata_check(&check)?;
         match &check.checked.outcome {

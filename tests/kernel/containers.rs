@@ -162,6 +162,40 @@ fn a_name_is_one_containers_only() {
     assert_pool_and_catalog_agree(&bench);
 }
 
+/// Who is told that it failed has nothing to take away, and may try again.
+#[test]
+fn a_container_is_put_to_use_as_it_is_made_and_is_not_there_if_that_fails() {
+    let bench = Bench::with_image("image");
+    let make = ["container", "create", "image", "--name"];
+    let at = bench.ok([&make[..], &["one", "--mount"]].concat());
+    assert_eq!(PathBuf::from(at.trim_end()), mount(&bench, "one"));
+    assert!(Path::new(at.trim_end()).join("file").exists());
+    let there = bench.beside("there");
+    let mount_there = format!("--mount={}", there.display());
+    let said = bench.fails(1, [&make[..], &["two", &mount_there]].concat());
+    assert!(said.contains(there.to_str().unwrap()), "{said}");
+    fs::write(&there, "no directory").unwrap();
+    bench.fails(1, [&make[..], &["two", &mount_there]].concat());
+    fs::remove_file(&there).unwrap();
+    bench.fails(2, [&make[..], &["two", "--mount", "--activate"]].concat());
+    assert_eq!(names(&bench), ["one"]);
+    assert_eq!(bench.devices().len(), 2, "a container that could not be mounted left its node");
+    fs::create_dir(&there).unwrap();
+    let two = bench.ok([&make[..], &["two", &mount_there, "--json"]].concat());
+    let two: Value = serde_json::from_str(&two).unwrap();
+    assert_eq!(two["mounted_at"], serde_json::json!([there]));
+    assert_eq!(bench.list("container")[1], two, "what create tells differs from what list tells");
+    let node = format!("/dev/mapper/{}-three", bench.name);
+    assert_eq!(bench.ok([&make[..], &["three", "--activate"]].concat()), format!("{node}\n"));
+    assert!(Path::new(&node).exists());
+    assert_eq!(bench.list("container")[1]["kept_active"], true);
+    for name in ["one", "two"] {
+        bench.ok(["container", "unmount", name]);
+    }
+    bench.ok(["container", "deactivate", "three"]);
+    assert_pool_and_catalog_agree(&bench);
+}
+
 #[test]
 fn a_container_is_mounted_where_it_was_asked_for_and_nowhere_else() {
     let bench = Bench::with_image("image");

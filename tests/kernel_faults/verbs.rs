@@ -84,6 +84,25 @@ pub const VERBS: &[Verb] = &[
         |_| words(&["container", "create", "small", "--name", "web", "--size", "96M"]),
         &[0, 7],
     ),
+    verb(
+        "container create --mount",
+        no_web,
+        |_| words(&["container", "create", "small", "--name", "web", "--mount"]),
+        &[0, 7],
+    ),
+    verb(
+        "container create --activate",
+        no_web,
+        |_| words(&["container", "create", "small", "--name", "web", "--activate"]),
+        &[0, 7],
+    ),
+    verb(
+        "container create --mount=FILE",
+        no_web,
+        |_| words(&["container", "create", "small", "--name", "web", "--mount=/etc/passwd"]),
+        // It can't be mounted there.
+        &[1, 7],
+    ),
     verb("container activate", inactive, |_| words(&["container", "activate", "web"]), &[0]),
     verb("container deactivate", active, |_| words(&["container", "deactivate", "web"]), &[0]),
     verb("container mount", inactive, |_| words(&["container", "mount", "web"]), &[0]),

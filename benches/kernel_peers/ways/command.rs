@@ -17,12 +17,17 @@ impl Thinpool {
     pub fn new(bed: &Bed) -> Outcome<Self> {
         Ok(Self { pool: OwnPool::with_image(bed, "bench-command")?, name: String::new(), count: 0 })
     }
+
+    /// To the name of the next copy.
+    fn next(&mut self) {
+        self.count += 1;
+        self.name = format!("copy{}", self.count);
+    }
 }
 
 impl Contender for Thinpool {
     fn snapshot(&mut self) -> Outcome {
-        self.count += 1;
-        self.name = format!("copy{}", self.count);
+        self.next();
         self.pool.run(&["container", "create", "--name", &self.name, IMAGE]).map(drop)
     }
 
@@ -32,6 +37,12 @@ impl Contender for Thinpool {
 
     fn write(&mut self) -> Outcome {
         let at = self.pool.run(&["container", "mount", &self.name])?;
+        write_first_byte(Path::new(&at))
+    }
+
+    fn write_to_new(&mut self) -> Outcome {
+        self.next();
+        let at = self.pool.run(&["container", "create", "--mount", "--name", &self.name, IMAGE])?;
         write_first_byte(Path::new(&at))
     }
 

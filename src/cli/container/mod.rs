@@ -21,6 +21,8 @@ pub(super) use list::list;
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     /// Make a container of an image, and print its name.
+    ///
+    /// With --mount or --activate it is put to use at once, and what is printed is where. If that fails, the container is removed again.
     Create(create::Arguments),
     /// List the containers.
     ///

@@ -1,8 +1,9 @@
 //! A new container.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
-use super::Labels;
+use super::{Labels, MountRequest};
 use crate::catalog::{Container, Device, DeviceKind, DeviceState, Durability};
 use crate::dm;
 use crate::pool::change::NewThin;
@@ -11,6 +12,13 @@ use crate::pool::grow::check_size;
 use crate::pool::lock::Lock;
 use crate::pool::{ContainerName, ImageName, NameRefused, Pool, PoolError, names};
 use crate::units::Bytes;
+
+/// Whether who makes a container keeps it from others until he has put it to use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Claim {
+    AtOnce,
+    Never,
+}
 
 /// A container to be made.
 #[derive(Debug, Clone)]
@@ -28,6 +36,50 @@ pub struct NewContainer {
 impl Pool<'_> {
     /// Makes a container of an image.
     pub fn create_container(&mut self, new: &NewContainer) -> Result<Container, PoolError> {
+        self.make_container(new, Claim::Never).map(|(container, _)| container)
+    }
+
+    /// Makes a container and mounts it, and tells where. One that can't be mounted goes again.
+    pub fn create_and_mount(
+        &mut self,
+        new: &NewContainer,
+        request: &MountRequest,
+    ) -> Result<(Container, PathBuf), PoolError> {
+        let (request, options) = self.understood(request)?;
+        self.create_for(new, |pool, container| pool.mount_claimed(container, &request, options))
+    }
+
+    /// Makes a container and gives it its node, now and whenever the pool is activated. One that can't have it goes again.
+    pub fn create_and_activate(&mut self, new: &NewContainer) -> Result<(Container, PathBuf), PoolError> {
+        self.create_for(new, Self::activate_claimed)
+    }
+
+    /// Makes a container that nobody else can work on before it is put to use, or gone again since it can't be.
+    fn create_for<T>(
+        &mut self,
+        new: &NewContainer,
+        put_to_use: impl FnOnce(&mut Self, &Container) -> Result<T, PoolError>,
+    ) -> Result<(Container, T), PoolError> {
+        let (container, lock) = self.make_container(new, Claim::AtOnce)?;
+        let lock = match lock {
+            Some(lock) => lock,
+            // Somebody was faster.
+            None => self.claim(&container.name)?.1,
+        };
+        match put_to_use(self, &container) {
+            Ok(used) => Ok((container, used)),
+            Err(cause) => {
+                Err(cause.after_cleaning_up(self.remove_claimed(&container, lock, false).map(drop)))
+            }
+        }
+    }
+
+    /// Makes a container, and claims it if that is asked for and nobody else has by then.
+    fn make_container(
+        &mut self,
+        new: &NewContainer,
+        claim: Claim,
+    ) -> Result<(Container, Option<Lock>), PoolError> {
         let name = new.name.clone().map_or_else(|| made_up_name(&new.image), Ok)?;
         let node = names::container_device(&self.name, &name)?;
         self.free_name(&name, &node)?;
@@ -56,16 +108,20 @@ impl Pool<'_> {
             |_| Ok(node.clone()),
             |transaction, device| container(device).insert(transaction),
         )?;
-        // Growing is slow: the draft's own lock, taken before the pool's is let go, says that somebody is at it.
-        let at_work = is_larger
-            .then(|| Lock::exclusive(&change.pool.paths.device_lock(device.id), change.pool.patience));
+        // Before the pool's is let go, which `reap_one` needs to take a draft for one that nobody works on. Who has claimed what is
+        // ready may be waiting for the pool's: he isn't waited for here.
+        let path = change.pool.paths.device_lock(device.id);
+        let lock = match (is_larger, claim) {
+            (true, _) => Some(Lock::exclusive(&path, change.pool.patience)?),
+            (false, Claim::AtOnce) => Lock::try_exclusive(&path)?,
+            (false, Claim::Never) => None,
+        };
         drop(change);
-        if let Some(lock) = at_work.transpose()?
-            && let Err(cause) = self.grow_new(&device)
-        {
-            return Err(cause.after_cleaning_up(self.free(&device, lock)));
+        if is_larger && let Err(cause) = self.grow_new(&device) {
+            let freed = lock.map_or(Ok(()), |lock| self.free(&device, lock));
+            return Err(cause.after_cleaning_up(freed));
         }
-        Ok(container(&Device { state: DeviceState::Ready, ..device }))
+        Ok((container(&Device { state: DeviceState::Ready, ..device }), lock))
     }
 
     /// Frees a name that is only kept by a container nobody needs any more: one whose creation was killed, or one that

@@ -33,11 +33,7 @@ pub struct ContainerDetails {
 impl Pool<'_> {
     /// Everything that is known of a container. Nothing is changed, and no lock taken.
     pub fn inspect_container(&self, name: &ContainerName) -> Result<ContainerDetails, PoolError> {
-        let container = self.known_container(name.as_str())?;
-        let kernel = self.active_device(&container.device)?;
-        let mounts =
-            kernel.as_ref().map(|info| self.host.fs.mounts(info.device)).transpose()?.unwrap_or_default();
-        let status = self.look_at(container, kernel.as_ref(), &mounts);
+        let (status, kernel, mounts) = self.look(name)?;
         let device = &status.container.device;
         let open = kernel.as_ref().filter(|info| info.open_count > 0);
         Ok(ContainerDetails {

@@ -65,10 +65,32 @@ impl Pool<'_> {
         Ok(containers.into_iter().map(look).collect())
     }
 
+    /// One container.
+    pub fn container(&self, name: &ContainerName) -> Result<ContainerStatus, PoolError> {
+        Ok(self.look(name)?.0)
+    }
+
+    /// The same, with what the kernel knows of its device, if that is active, and its mounts.
+    fn look(
+        &self,
+        name: &ContainerName,
+    ) -> Result<(ContainerStatus, Option<dm::Info>, Vec<Mount>), PoolError> {
+        let container = self.known_container(name.as_str())?;
+        let active = self.active_device(&container.device)?;
+        let mounts = active.as_ref().map(|info| self.host.fs.mounts(info.device)).transpose()?;
+        let mounts = mounts.unwrap_or_default();
+        Ok((self.look_at(container, active.as_ref(), &mounts), active, mounts))
+    }
+
     /// Gives a container its node, `/dev/mapper/<pool>-<name>`, now and whenever the pool is activated.
     pub fn activate_container(&mut self, name: &ContainerName) -> Result<PathBuf, PoolError> {
         let (container, _lock) = self.claim(name.as_str())?;
-        self.activate_for_users(&container)?;
+        self.activate_claimed(&container)
+    }
+
+    /// The same of one that nobody else can work on.
+    fn activate_claimed(&mut self, container: &Container) -> Result<PathBuf, PoolError> {
+        self.activate_for_users(container)?;
         if !container.active {
             self.catalog.set_container_active(&container.name, true)?;
         }

@@ -33,14 +33,34 @@ impl Pool<'_> {
         name: &ContainerName,
         request: &MountRequest,
     ) -> Result<PathBuf, PoolError> {
-        let found = |at: &PathBuf| at.canonicalize().map_err(io_error("find the directory", at));
-        let asked = request.at.as_ref().map(found).transpose()?;
-        let options = self.options_for(request)?;
+        let (request, options) = self.understood(request)?;
         let (container, _lock) = self.claim(name.as_str())?;
+        self.mount_claimed(&container, &request, options)
+    }
+
+    /// A request whose directory is there, and its options together with those of the pool.
+    pub(super) fn understood(
+        &self,
+        request: &MountRequest,
+    ) -> Result<(MountRequest, MountOptions), PoolError> {
+        let found = |at: &PathBuf| at.canonicalize().map_err(io_error("find the directory", at));
+        let at = request.at.as_ref().map(found).transpose()?;
+        let options = self.mount_options(&request.options)?;
+        let options = if request.read_only { options.read_only() } else { options };
+        Ok((MountRequest { at, ..request.clone() }, options))
+    }
+
+    /// Mounts a container that nobody else can work on.
+    pub(super) fn mount_claimed(
+        &mut self,
+        container: &Container,
+        request: &MountRequest,
+        options: MountOptions,
+    ) -> Result<PathBuf, PoolError> {
         let was_active = self.active_device(&container.device)?.is_some();
         let info = self.activate_device(&container.device, Use::Mounting)?;
         let mounted = self.host.fs.mounts(info.device)?;
-        let already = match &asked {
+        let already = match &request.at {
             Some(asked) => mounted.iter().find(|mount| mount.at == *asked),
             None => mounted.first(),
         };
@@ -52,7 +72,7 @@ impl Pool<'_> {
         if container.device.growing {
             self.finish_growth(&container.device, Node::Stays)?;
         }
-        match self.mount_at(&container, &info, mounted, asked, options) {
+        match self.mount_at(container, &info, mounted, request.at.clone(), options) {
             Ok(at) => Ok(at),
             Err(cause) if was_active => Err(cause),
             Err(cause) => {
@@ -60,11 +80,6 @@ impl Pool<'_> {
                     .after_cleaning_up(self.deactivate_device(&container.device, Removal::Now).map(drop)))
             }
         }
-    }
-
-    fn options_for(&self, request: &MountRequest) -> Result<MountOptions, PoolError> {
-        let options = self.mount_options(&request.options)?;
-        Ok(if request.read_only { options.read_only() } else { options })
     }
 
     fn mount_at(

@@ -2,12 +2,13 @@
 
 use std::fs::File;
 use std::path::Path;
+use std::process::Command;
 
 use thinpool::dm::{DeviceMapper, Mode, Name, Suspended, Visibility};
 use thinpool::fs::{Hurried, SystemFileSystems};
 
 use super::bed::{Bed, is_in_the_journal};
-use crate::support::{run, wait_until};
+use crate::support::{ok, run, wait_until};
 use crate::watched::Monitor;
 
 #[test]
@@ -119,10 +120,31 @@ fn xfs_that_is_frozen_for_a_snapshot_in_a_full_pool_gives_up_so_that_the_pool_ca
     bed.has_come_through();
 }
 
+/// How long XFS leaves what it has to write back, when nobody asks: half a minute, unless this is about.
+struct HastyXfs(String);
+
+impl HastyXfs {
+    const KNOB: &str = "/proc/sys/fs/xfs/xfssyncd_centisecs";
+
+    fn new() -> Self {
+        // Where nobody has needed it yet, there is no knob.
+        ok(Command::new("modprobe").arg("xfs"));
+        let before = told_by(Path::new(Self::KNOB));
+        std::fs::write(Self::KNOB, "100").expect("a second");
+        Self(before)
+    }
+}
+
+impl Drop for HastyXfs {
+    fn drop(&mut self) {
+        std::fs::write(Self::KNOB, &self.0).expect("as before");
+    }
+}
+
 #[test]
 fn xfs_that_was_told_to_give_up_when_its_pool_is_full_does_and_keeps_what_was_synced() {
+    let _hasty = HastyXfs::new();
     let bed = xfs_with_something_to_write_in_a_full_pool(&["--xfs-nospace-max-retries", "0"]);
-    // It writes them back when it has not been asked to for half a minute.
     wait_until("XFS to give up", || bed.at.metadata().is_err());
     bed.is_told("out of data, writes fail");
     bed.bench.ok(["extend", "--data", "+64M"]);
