@@ -36,6 +36,7 @@ pub fn measure(bed: &Bed, turns: u32) -> Outcome {
         println!("turn {turn} of {turns} of a hundred at once");
         // Each in a pool of its own: what is read are all containers, of which there are to be as many each time.
         let own = OwnPool::with_small_image(bed, "bench-hundred")?;
+        settle()?;
         let hundreds = Hundreds { host: &host, location: own.location()? };
         let [a_hundred, another, the_last] =
             [0, 1, 2].map(|hundred| hundred * COPIES..(hundred + 1) * COPIES);

@@ -105,7 +105,8 @@ impl Catalog {
     /// are still to be freed.
     pub fn remove_container(&mut self, container: &Container) -> Result<(), CatalogError> {
         self.change(Durability::Synced, |transaction| {
-            transaction.tell("DELETE FROM container WHERE name = ?1", [&container.name])?;
+            let values = (&container.name, container.device.id);
+            transaction.tell("DELETE FROM container WHERE name = ?1 AND device = ?2", values)?;
             devices::set_state(transaction, container.device.id, DeviceState::Deleted)
         })
     }

@@ -21,6 +21,7 @@ mod salvage;
 mod schema;
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
@@ -42,18 +43,19 @@ pub use salvage::Salvaged;
 
 /// How long a statement may wait for another process's statement. Locks of the pool keep writers apart; this
 /// only bounds what they can't see, such as somebody's `sqlite3` on the file.
-const BUSY: std::time::Duration = std::time::Duration::from_secs(10);
+const BUSY: Duration = Duration::from_secs(10);
 
-/// How many pages the write-ahead log has before it is folded back into the file, which costs two syncs. Who opens the catalog
-/// while nobody else has it open reads all of the log first (`walIndexRecover` of SQLite), as nearly every command does: with
-/// SQLite's own 1,000 pages and more, those were 6% of a creation.
-const LOG_PAGES: u32 = 128;
+/// How large a write-ahead log is left to the next command: 128 pages, each with its header. Who opens the catalog while nobody else
+/// has it open reads all of the log first (`walIndexRecover` of SQLite), as nearly every command does.
+const LARGE_LOG: u64 = 128 * (4096 + 24);
 
 /// An open catalog.
 #[derive(Debug)]
 pub struct Catalog {
     path: PathBuf,
     connection: Connection,
+    /// Whether anything was committed by it.
+    changed: bool,
 }
 
 /// How sure a commit must be before it returns.
@@ -63,6 +65,29 @@ pub enum Durability {
     Synced,
     /// In the file, in order after everything before it. A power cut may undo it, a crash of ours can't.
     Ordered,
+}
+
+impl Drop for Catalog {
+    /// Empties a log that has become large, by who wrote to it. What SQLite would do by itself at a commit
+    /// (`wal_autocheckpoint`) leaves the log as it is until the next commit of the same process, and few commands make another.
+    #[allow(
+        clippy::disallowed_methods,
+        reason = "no step: what is in the log is in the catalog, before and after"
+    )]
+    fn drop(&mut self) {
+        let [_, log, _] = Self::files(&self.path);
+        if !self.changed || steps::is_dead() || !log.metadata().is_ok_and(|log| log.len() > LARGE_LOG) {
+            return;
+        }
+        // Whoever reads at this moment isn't waited for, and the next one who writes does it.
+        let emptied = self
+            .connection
+            .busy_timeout(Duration::ZERO)
+            .and_then(|()| self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())));
+        if let Err(error) = emptied {
+            tracing::debug!(path = %self.path.display(), %error, "its log stays as large as it is");
+        }
+    }
 }
 
 impl Catalog {
@@ -104,12 +129,11 @@ impl Catalog {
         connection.busy_timeout(BUSY).map_err(failed)?;
         connection.set_prepared_statement_cache_capacity(prepared::MOST);
         // A write-ahead log: readers never wait for a writer. It is not folded back into the file at each close,
-        // which would sync twice in every command, but when it has grown.
+        // which would sync twice in every command, but when it has grown (`drop`).
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).map_err(failed)?;
         connection.pragma_update(None, "journal_mode", "wal").map_err(failed)?;
-        connection.pragma_update(None, "wal_autocheckpoint", LOG_PAGES).map_err(failed)?;
         connection.pragma_update(None, "foreign_keys", true).map_err(failed)?;
-        Ok(Self { path: path.to_owned(), connection })
+        Ok(Self { path: path.to_owned(), connection, changed: false })
     }
 
     /// Makes a change as a whole or not at all.
@@ -143,6 +167,7 @@ impl Catalog {
         // Dropped uncommitted, a transaction is rolled back.
         if value.is_some() {
             steps::around(format_args!("commit, {durability:?}"), || transaction.commit()).map_err(failed)?;
+            self.changed = true;
         }
         Ok(value)
     }

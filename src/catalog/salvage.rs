@@ -41,7 +41,7 @@ impl Salvaged {
                 }
             }
         }
-        let catalog = Catalog { path: path.to_owned(), connection };
+        let catalog = Catalog { path: path.to_owned(), connection, changed: false };
         Self { pool, records, quarantined: catalog.quarantined().unwrap_or_default() }
     }
 }

@@ -46,9 +46,12 @@ impl Pool<'_> {
         let check = || tool.check(metadata, depth, limit);
         let checked = match depth {
             Depth::Quick => thread::scope(|scope| {
-                let checking = scope.spawn(check);
+                let checking = thread::Builder::new().spawn_scoped(scope, check);
                 look(self)?;
-                Ok::<_, PoolError>(checking.join().unwrap_or_else(|panic| resume_unwind(panic))?)
+                // Where no thread is to be had, it is made afterwards.
+                let joined =
+                    checking.map(|thread| thread.join().unwrap_or_else(|panic| resume_unwind(panic)));
+                Ok::<_, PoolError>(joined.unwrap_or_else(|_| check())?)
             })?,
             Depth::Full => {
                 look(self)?;

@@ -41,15 +41,20 @@ impl Pool<'_> {
         // A draft's maker holds its lock for as long as it lives, and has it before it lets the pool's go: asked
         // outside of that one, a draft that its maker is just about to lock would look like one nobody works on.
         let change = self.change()?;
-        let lock = Lock::try_exclusive(&change.pool.paths.device_lock(device.id))?;
-        drop(change);
-        let Some(lock) = lock else { return Ok(()) };
-        // It may have been finished, or freed by somebody else, since it was listed.
-        let current = self.catalog.device(device.id)?;
-        if !current.is_some_and(|now| matches!(now.state, DeviceState::Draft | DeviceState::Deleted)) {
+        let Some(lock) = Lock::try_exclusive(&change.pool.paths.device_lock(device.id))? else {
             return Ok(());
+        };
+        // It may have been finished, or freed by somebody else, since it was listed; then its id may be that of another, whose
+        // maker gets its lock before he lets the pool's go.
+        let current = change.pool.catalog.device(device.id)?;
+        drop(change);
+        match current {
+            Some(now) if matches!(now.state, DeviceState::Draft | DeviceState::Deleted) => {
+                self.free(&now, lock)
+            }
+            Some(_) => Ok(()),
+            None => Ok(lock.remove()?),
         }
-        self.free(device, lock)
     }
 
     /// Frees a device that nobody needs any more, unless it is in use. `lock` is the device's. Whoever gives the device up

@@ -61,10 +61,10 @@ impl Pool<'_> {
         put_to_use: impl FnOnce(&mut Self, &Container) -> Result<T, PoolError>,
     ) -> Result<(Container, T), PoolError> {
         let (container, lock) = self.make_container(new, Claim::AtOnce)?;
-        let lock = match lock {
-            Some(lock) => lock,
-            // Somebody was faster.
-            None => self.claim(&container.name)?.1,
+        let Some(lock) = lock else {
+            // Somebody was faster, and may have put something in it: it is like any other that was there before.
+            let (container, _lock) = self.claim(&container.name)?;
+            return put_to_use(self, &container).map(|used| (container, used));
         };
         match put_to_use(self, &container) {
             Ok(used) => Ok((container, used)),

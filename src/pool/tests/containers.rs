@@ -4,10 +4,13 @@ use std::collections::BTreeSet;
 
 use super::kills::{killed_everywhere, next_command};
 use super::machine::Machine;
-use crate::catalog::{Device, DeviceState};
+use crate::catalog::{Catalog, Device, DeviceState};
 use crate::dm::{DeviceMapper, Name, Table};
 use crate::fs::{Process, Use, User};
-use crate::pool::{ContainerName, DraftStore, Grown, Holders, MountRequest, NewSize, PoolError};
+use crate::pool::lock::Lock;
+use crate::pool::{
+    ContainerName, DraftStore, Grown, Holders, Labels, MountRequest, NewContainer, NewSize, PoolError,
+};
 use crate::units::Bytes;
 
 fn name(name: &str) -> ContainerName {
@@ -50,6 +53,12 @@ fn length(machine: &Machine, node: &Name) -> Option<Bytes> {
         Table::Thin(thin) => thin.length.bytes(),
         other => panic!("{other:?}"),
     })
+}
+
+fn create_mounted(machine: &Machine) -> Result<(), PoolError> {
+    let (name, image) = (Some(name("web")), "one".parse().expect("a name"));
+    let new = NewContainer { name, image, size: None, labels: Labels::default() };
+    machine.pool().create_and_mount(&new, &MountRequest::default()).map(drop)
 }
 
 /// Unmounts what a kill left mounted, and takes the node away.
@@ -280,4 +289,48 @@ fn after_the_base_grew_what_exists_keeps_its_size_and_what_is_built_on_it_is_as_
     let top = machine.pool().image(&"more".parse().expect("a name")).expect("there").device;
     assert_eq!((top.size, machine.fs.grown_to(top.id)), (Bytes::mib(32), Some(Bytes::mib(32))));
     machine.assert_in_order("the end");
+}
+
+#[test]
+fn a_create_that_mounts_and_is_killed_anywhere_leaves_a_container_as_any_other_or_none() {
+    killed_everywhere(Machine::with_image, create_mounted, |machine, context| {
+        machine.activate(context);
+        if machine.containers().contains("web") {
+            put_to_rest(machine, "web", context);
+        }
+        next_command(machine, context);
+        if machine.containers().contains("web") {
+            machine.remove("web").unwrap_or_else(|error| panic!("{context}: {error}"));
+        }
+        create_mounted(machine).unwrap_or_else(|error| panic!("{context}: {error}"));
+    });
+}
+
+/// Who was faster may have put something in it.
+#[test]
+fn a_new_container_that_somebody_else_works_on_is_not_removed_by_who_made_it_and_could_not_mount_it() {
+    let machine = with_container();
+    let next = device(&machine, "web").id.get() + 1;
+    machine.remove("web").expect("removed");
+    machine.create("before").expect("created");
+    let path = machine.location.paths().device_lock(next.try_into().expect("an id"));
+    let held = Lock::exclusive(&path, std::time::Duration::ZERO).expect("free");
+    let error = create_mounted(&machine).expect_err("somebody works on it");
+    assert!(matches!(error, PoolError::Lock(_)), "{error}");
+    drop(held);
+    assert!(machine.containers().contains("web"));
+    mount(&machine, "web").expect("mounted");
+}
+
+/// Each command reads all of it.
+#[test]
+fn the_catalogs_log_never_gets_long() {
+    let machine = Machine::with_image();
+    let [_, log, _] = Catalog::files(&machine.location.paths().catalog());
+    for number in 0..30 {
+        machine.create(&format!("web{number}")).expect("created");
+        let length = log.metadata().expect("there").len();
+        assert!(length < 1 << 20, "{length} after {number}");
+    }
+    assert_eq!(machine.containers().len(), 30);
 }

@@ -137,7 +137,8 @@ impl HastyXfs {
 
 impl Drop for HastyXfs {
     fn drop(&mut self) {
-        std::fs::write(Self::KNOB, &self.0).expect("as before");
+        // A panic here would hide the test's.
+        let _ = std::fs::write(Self::KNOB, &self.0);
     }
 }
 
