@@ -21,7 +21,7 @@ mod salvage;
 mod schema;
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
@@ -45,9 +45,12 @@ pub use salvage::Salvaged;
 /// only bounds what they can't see, such as somebody's `sqlite3` on the file.
 const BUSY: Duration = Duration::from_secs(10);
 
-/// How large a write-ahead log is left to the next command: 128 pages, each with its header. Who opens the catalog while nobody else
+/// Between two tries to fold the log.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// How long a write-ahead log is left to the next command: 128 pages, each with its header. Who opens the catalog while nobody else
 /// has it open reads all of the log first (`walIndexRecover` of SQLite), as nearly every command does.
-const LARGE_LOG: u64 = 128 * (4096 + 24);
+const LONG_LOG: u64 = 128 * (4096 + 24);
 
 /// An open catalog.
 #[derive(Debug)]
@@ -65,29 +68,6 @@ pub enum Durability {
     Synced,
     /// In the file, in order after everything before it. A power cut may undo it, a crash of ours can't.
     Ordered,
-}
-
-impl Drop for Catalog {
-    /// Empties a log that has become large, by who wrote to it. What SQLite would do by itself at a commit
-    /// (`wal_autocheckpoint`) leaves the log as it is until the next commit of the same process, and few commands make another.
-    #[allow(
-        clippy::disallowed_methods,
-        reason = "no step: what is in the log is in the catalog, before and after"
-    )]
-    fn drop(&mut self) {
-        let [_, log, _] = Self::files(&self.path);
-        if !self.changed || steps::is_dead() || !log.metadata().is_ok_and(|log| log.len() > LARGE_LOG) {
-            return;
-        }
-        // Whoever reads at this moment isn't waited for, and the next one who writes does it.
-        let emptied = self
-            .connection
-            .busy_timeout(Duration::ZERO)
-            .and_then(|()| self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())));
-        if let Err(error) = emptied {
-            tracing::debug!(path = %self.path.display(), %error, "its log stays as large as it is");
-        }
-    }
 }
 
 impl Catalog {
@@ -129,7 +109,7 @@ impl Catalog {
         connection.busy_timeout(BUSY).map_err(failed)?;
         connection.set_prepared_statement_cache_capacity(prepared::MOST);
         // A write-ahead log: readers never wait for a writer. It is not folded back into the file at each close,
-        // which would sync twice in every command, but when it has grown (`drop`).
+        // which would sync twice in every command, but when it has grown (`empty_log`).
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).map_err(failed)?;
         connection.pragma_update(None, "journal_mode", "wal").map_err(failed)?;
         connection.pragma_update(None, "foreign_keys", true).map_err(failed)?;
@@ -186,11 +166,40 @@ impl Catalog {
     }
 
     /// Folds the write-ahead log back into the file, so that the file alone is the whole catalog: for a backup, and
-    /// before the two are removed one after the other.
+    /// before the two are removed one after the other. Who reads it for seconds keeps the log.
     pub fn fold(&self) -> Result<(), CatalogError> {
+        let deadline = Instant::now() + BUSY;
         steps::around(format_args!("fold the catalog's log"), || {
-            self.read(|connection| connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())))
+            while !self.truncate_log()? {
+                if Instant::now() > deadline {
+                    tracing::warn!(path = %self.path.display(), "somebody reads it: a part of it stays in its log");
+                    break;
+                }
+                std::thread::sleep(PAUSE);
+            }
+            Ok(())
         })
+    }
+
+    /// Whether it was changed here, and has a log that is long for the next who opens it. It isn't shortened by SQLite's own
+    /// `wal_autocheckpoint` either, which leaves the log as it is until the next commit of the same process; and few make another.
+    pub(crate) fn leaves_a_long_log(&self) -> bool {
+        let [_, log, _] = Self::files(&self.path);
+        self.changed && log.metadata().is_ok_and(|log| log.len() > LONG_LOG)
+    }
+
+    /// Empties the log, unless somebody reads at this moment. Nobody is to be about to write, who would have to wait.
+    pub(crate) fn empty_log(&self) -> Result<(), CatalogError> {
+        self.connection.busy_timeout(Duration::ZERO).map_err(self.failed("write"))?;
+        self.truncate_log().map(drop)
+    }
+
+    /// `false` if somebody was in the way: SQLite tells that in the first column, and doesn't wait for everybody.
+    fn truncate_log(&self) -> Result<bool, CatalogError> {
+        let busy = self.read(|connection| {
+            connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, bool>(0))
+        })?;
+        Ok(!busy)
     }
 
     /// The catalog's file and the two that SQLite keeps beside it, in the order in which they may be removed: SQLite

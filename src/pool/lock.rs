@@ -71,6 +71,11 @@ impl Lock {
         Self::within(path, How::Alone, Duration::ZERO)
     }
 
+    /// The lock, if its file is there and nobody has it, for what takes a moment: who waits meanwhile isn't told for whom.
+    pub(super) fn for_a_moment(path: &Path) -> Option<Flock<File>> {
+        Flock::lock(File::open(path).ok()?, FlockArg::LockExclusiveNonblock).ok()
+    }
+
     /// Whether somebody has the lock for himself. Nothing is written; who tries for the lock in this very moment may find it
     /// taken.
     pub(super) fn is_held(path: &Path) -> bool {

@@ -57,6 +57,7 @@ pub use holders::Holders;
 pub use host::Host;
 pub use image::{ImageDetails, ImageStatus, Pruned, Unused};
 pub use layer::{Draft, DraftStore};
+use lock::Lock;
 pub use lock::LockError;
 pub use metadata_check::Checking;
 pub use names::{ContainerName, ImageName, NameRefused};
@@ -90,6 +91,19 @@ pub struct Pool<'h> {
     patience: Duration,
     device_patience: Duration,
     backups: u32,
+}
+
+impl Drop for Pool<'_> {
+    /// Empties a catalog's log that has become long, unless somebody is about to write to it: then he does it.
+    fn drop(&mut self) {
+        if steps::is_dead() || !self.catalog.leaves_a_long_log() {
+            return;
+        }
+        let Some(_idle) = Lock::for_a_moment(&self.paths.change_lock()) else { return };
+        if let Err(error) = self.catalog.empty_log() {
+            tracing::debug!(pool = %self.name, %error, "the catalog's log stays as it is");
+        }
+    }
 }
 
 /// Which pool, and how to go about it.

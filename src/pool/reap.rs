@@ -46,15 +46,10 @@ impl Pool<'_> {
         };
         // It may have been finished, or freed by somebody else, since it was listed; then its id may be that of another, whose
         // maker gets its lock before he lets the pool's go.
-        let current = change.pool.catalog.device(device.id)?;
+        let Some(now) = change.pool.catalog.device(device.id)? else { return Ok(lock.remove()?) };
         drop(change);
-        match current {
-            Some(now) if matches!(now.state, DeviceState::Draft | DeviceState::Deleted) => {
-                self.free(&now, lock)
-            }
-            Some(_) => Ok(()),
-            None => Ok(lock.remove()?),
-        }
+        let is_left = matches!(now.state, DeviceState::Draft | DeviceState::Deleted);
+        if is_left { self.free(&now, lock) } else { Ok(()) }
     }
 
     /// Frees a device that nobody needs any more, unless it is in use. `lock` is the device's. Whoever gives the device up
@@ -65,7 +60,9 @@ impl Pool<'_> {
             _ => self.discard_blocks(device),
         }
         self.deactivate_device(device, Removal::Now)?;
-        self.change()?.delete(device)?;
+        let mut change = self.change()?;
+        change.delete(device)?;
+        // While nobody can make another of this id.
         Ok(lock.remove()?)
     }
 

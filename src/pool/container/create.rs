@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use super::{Labels, MountRequest};
+use super::{Labels, MountRequest, no_such};
 use crate::catalog::{Container, Device, DeviceKind, DeviceState, Durability};
 use crate::dm;
 use crate::pool::change::NewThin;
@@ -63,8 +63,11 @@ impl Pool<'_> {
         let (container, lock) = self.make_container(new, Claim::AtOnce)?;
         let Some(lock) = lock else {
             // Somebody was faster, and may have put something in it: it is like any other that was there before.
-            let (container, _lock) = self.claim(&container.name)?;
-            return put_to_use(self, &container).map(|used| (container, used));
+            let (now, _lock) = self.claim(&container.name)?;
+            if (now.device.id, now.device.created) != (container.device.id, container.device.created) {
+                return Err(no_such(&container.name));
+            }
+            return put_to_use(self, &now).map(|used| (now, used));
         };
         match put_to_use(self, &container) {
             Ok(used) => Ok((container, used)),
@@ -113,7 +116,13 @@ impl Pool<'_> {
         let path = change.pool.paths.device_lock(device.id);
         let lock = match (is_larger, claim) {
             (true, _) => Some(Lock::exclusive(&path, change.pool.patience)?),
-            (false, Claim::AtOnce) => Lock::try_exclusive(&path)?,
+            (false, Claim::AtOnce) => match Lock::try_exclusive(&path) {
+                Ok(lock) => lock,
+                Err(cause) => {
+                    let removed = change.pool.catalog.remove_container(&container(&device));
+                    return Err(PoolError::from(cause).after_cleaning_up(removed.map_err(PoolError::from)));
+                }
+            },
             (false, Claim::Never) => None,
         };
         drop(change);
