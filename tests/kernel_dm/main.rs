@@ -13,4 +13,5 @@ mod metadata;
 mod pair;
 mod plain;
 mod same;
+mod stall;
 mod trouble;

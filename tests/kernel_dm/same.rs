@@ -12,6 +12,7 @@ use thinpool::units::{DataBlocks, DeviceId, TransactionId};
 
 use crate::bed::{Bed, id};
 use crate::pair::Pair;
+use crate::stall::Watch;
 
 const THINS: u32 = 3;
 
@@ -272,11 +273,12 @@ fn mend(pair: &mut Pair<'_>) -> Result<(), String> {
 }
 
 /// Takes the steps on a fresh pair, comparing after each.
-fn walk(bed: &Bed, steps: &[Step], results: &mut BTreeMap<String, u32>) -> Result<(), String> {
+fn walk(bed: &Bed, steps: &[Step], watch: &Watch, results: &mut BTreeMap<String, u32>) -> Result<(), String> {
     let names = std::iter::once(bed.pool()).chain((0..THINS).map(|thin| bed.thin(thin))).collect();
     let mut pair = Pair::new(bed, names);
     mend(&mut pair)?;
     for (number, step) in steps.iter().enumerate() {
+        watch.next(format!("step {number} of {steps:?}"));
         let mended = if number % 3 == 2 { mend(&mut pair) } else { Ok(()) };
         mended
             .and_then(|()| take(&mut pair, step))
@@ -298,9 +300,10 @@ fn what_the_twin_promises_the_kernel_keeps() {
     let config = Config { cases, max_shrink_iters: 40, failure_persistence: None, ..Config::default() };
     let steps = prop::collection::vec(step(), STEPS / 2..=STEPS);
     let mut runner = TestRunner::new(config);
-    let results = RefCell::new(BTreeMap::new());
-    let result = runner
-        .run(&steps, |steps| walk(&bed, &steps, &mut results.borrow_mut()).map_err(TestCaseError::fail));
+    let (watch, results) = (Watch::new(), RefCell::new(BTreeMap::new()));
+    let result = runner.run(&steps, |steps| {
+        walk(&bed, &steps, &watch, &mut results.borrow_mut()).map_err(TestCaseError::fail)
+    });
     println!("{:#?}", results.borrow());
     if let Err(error) = result {
         panic!("{error}");
