@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use super::{Labels, MountRequest, no_such};
 use crate::catalog::{Container, Device, DeviceKind, DeviceState, Durability};
 use crate::dm;
-use crate::pool::change::NewThin;
+use crate::pool::change::{Change, NewThin};
 use crate::pool::device::Use;
 use crate::pool::grow::check_size;
 use crate::pool::lock::Lock;
@@ -111,20 +111,7 @@ impl Pool<'_> {
             |_| Ok(node.clone()),
             |transaction, device| container(device).insert(transaction),
         )?;
-        // Before the pool's is let go, which `reap_one` needs to take a draft for one that nobody works on. Who has claimed what is
-        // ready may be waiting for the pool's: he isn't waited for here.
-        let path = change.pool.paths.device_lock(device.id);
-        let lock = match (is_larger, claim) {
-            (true, _) => Some(Lock::exclusive(&path, change.pool.patience)?),
-            (false, Claim::AtOnce) => match Lock::try_exclusive(&path) {
-                Ok(lock) => lock,
-                Err(cause) => {
-                    let removed = change.pool.catalog.remove_container(&container(&device));
-                    return Err(PoolError::from(cause).after_cleaning_up(removed.map_err(PoolError::from)));
-                }
-            },
-            (false, Claim::Never) => None,
-        };
+        let lock = claim_new(&mut change, &container(&device), claim)?;
         drop(change);
         if is_larger && let Err(cause) = self.grow_new(&device) {
             let freed = lock.map_or(Ok(()), |lock| self.free(&device, lock));
@@ -161,6 +148,22 @@ impl Pool<'_> {
         self.deactivate_device(device, dm::Removal::Now)?;
         Ok(self.catalog.set_device_state(device.id, DeviceState::Ready, Durability::Synced)?)
     }
+}
+
+/// The lock of a container that was made just now, by who still has the pool's: `reap_one` needs that to take a draft for one that
+/// nobody works on. Who has claimed what is ready may be waiting for the pool's, so he isn't waited for.
+fn claim_new(change: &mut Change<'_, '_>, made: &Container, claim: Claim) -> Result<Option<Lock>, PoolError> {
+    let path = change.pool.paths.device_lock(made.device.id);
+    if made.device.state == DeviceState::Draft {
+        return Ok(Some(Lock::exclusive(&path, change.pool.patience)?));
+    }
+    if claim == Claim::Never {
+        return Ok(None);
+    }
+    Lock::try_exclusive(&path).map_err(|cause| {
+        let removed = change.pool.catalog.remove_container(made).map_err(PoolError::from);
+        PoolError::from(cause).after_cleaning_up(removed)
+    })
 }
 
 /// A name from the image's last part and some random digits: `debian-3f9c21`.
