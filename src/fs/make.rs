@@ -1,21 +1,20 @@
 //! Making file systems, by the file systems' own tools.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-use super::{FileSystem, FsError};
+use super::{FileSystem, FsError, NewFileSystem};
 
 /// Whether this host can make the file system and its kernel can mount it.
 pub(super) fn is_supported(kind: FileSystem) -> bool {
     find_tool(kind).is_ok() && kernel_has(kind)
 }
 
-/// Makes a file system on a device that reads as zeroes, as a fresh thin device does.
-pub(super) fn make(kind: FileSystem, device: &Path, arguments: &[String]) -> Result<(), FsError> {
-    let tool = find_tool(kind)?;
+pub(super) fn make(new: &NewFileSystem<'_>) -> Result<(), FsError> {
+    let tool = find_tool(new.kind)?;
     let mut result = Ok(());
-    for own in own_arguments(kind) {
-        result = run(Command::new(&tool).args(*own).args(arguments).arg(device));
+    for own in own_arguments(new) {
+        result = run(Command::new(&tool).args(*own).args(new.arguments).arg(new.device));
         // An older tool doesn't know every argument: then the next set is tried.
         if !matches!(result, Err(FsError::Tool { .. })) {
             break;
@@ -26,15 +25,16 @@ pub(super) fn make(kind: FileSystem, device: &Path, arguments: &[String]) -> Res
 
 /// Our arguments, the best set first. No discard: the device is new and there is nothing to free. ext4 must not
 /// leave anything to be zeroed later: the kernel's lazy initialisation would run in every snapshot again and
-/// allocate blocks in each. `assume_storage_prezeroed` (e2fsprogs 1.47) costs nothing; without it the tables are
-/// written now, once, in the base.
-fn own_arguments(kind: FileSystem) -> &'static [&'static [&'static str]] {
-    match kind {
+/// allocate blocks in each. `assume_storage_prezeroed` (e2fsprogs 1.47) costs nothing where it is true; without it the tables
+/// are written now, once, in the base.
+fn own_arguments(new: &NewFileSystem<'_>) -> &'static [&'static [&'static str]] {
+    const WRITTEN: &[&str] = &["-q", "-F", "-E", "nodiscard,lazy_itable_init=0,lazy_journal_init=0"];
+    match new.kind {
         FileSystem::Xfs => &[&["-q", "-K"]],
-        FileSystem::Ext4 => &[
-            &["-q", "-F", "-E", "nodiscard,assume_storage_prezeroed=1"],
-            &["-q", "-F", "-E", "nodiscard,lazy_itable_init=0,lazy_journal_init=0"],
-        ],
+        FileSystem::Ext4 if new.unwritten_is_zero => {
+            &[&["-q", "-F", "-E", "nodiscard,assume_storage_prezeroed=1"], WRITTEN]
+        }
+        FileSystem::Ext4 => &[WRITTEN],
     }
 }
 

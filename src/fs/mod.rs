@@ -40,6 +40,20 @@ use crate::units::Bytes;
 /// How long processes are looked for that use a device. It is for people, who are told what was found by then.
 const PATIENCE_WITH_PROC: Duration = Duration::from_secs(5);
 
+/// A file system to be made.
+#[derive(Debug, Clone, Copy)]
+pub struct NewFileSystem<'a> {
+    /// Which.
+    pub kind: FileSystem,
+    /// The device, of which nothing was written yet.
+    pub device: &'a Path,
+    /// What mkfs is told besides our own arguments.
+    pub arguments: &'a [String],
+    /// Whether that device reads as zeroes also beside what is written in the same block, as one of a pool does that zeroes new
+    /// blocks.
+    pub unwritten_is_zero: bool,
+}
+
 /// A mount to be made.
 #[derive(Debug, Clone, Copy)]
 pub struct NewMount<'a> {
@@ -60,8 +74,8 @@ pub trait FileSystems: Send + Sync {
     /// The kinds this host can make and mount, the preferred one first.
     fn supported(&self) -> Vec<FileSystem>;
 
-    /// Makes a file system on an empty device, with these arguments for mkfs added to ours.
-    fn make(&self, kind: FileSystem, device: &Path, arguments: &[String]) -> Result<(), FsError>;
+    /// Makes a file system on an empty device.
+    fn make(&self, new: &NewFileSystem<'_>) -> Result<(), FsError>;
 
     /// Mounts a device at a directory. No other namespace gets the mount, unless its options say so.
     fn mount(&self, mount: &NewMount<'_>) -> Result<(), FsError>;
@@ -152,8 +166,8 @@ impl FileSystems for SystemFileSystems {
         [FileSystem::Xfs, FileSystem::Ext4].into_iter().filter(|kind| make::is_supported(*kind)).collect()
     }
 
-    fn make(&self, kind: FileSystem, device: &Path, arguments: &[String]) -> Result<(), FsError> {
-        make::make(kind, device, arguments)
+    fn make(&self, new: &NewFileSystem<'_>) -> Result<(), FsError> {
+        make::make(new)
     }
 
     fn mount(&self, mount: &NewMount<'_>) -> Result<(), FsError> {

@@ -175,6 +175,37 @@ fn a_blank_volume_beside_the_data_becomes_the_metadata_and_both_are_blank_again_
     bench.ok(["destroy", "--yes"]);
 }
 
+/// Beside what mkfs writes, such a pool's blocks have what was on the disk; nothing of it may pass for an inode.
+#[test]
+fn where_new_blocks_are_not_zeroed_no_inode_of_the_base_is_what_was_on_the_disk() {
+    let disk = Disk::with_data(256);
+    let data = disk.volume("data");
+    sh(&format!("tr '\\0' '\\377' </dev/zero | dd of={} bs=1M count=64 iflag=fullblock", data.display()));
+    disk.bench.ok(setup(&["--datadev", text(&data), "--zero-new-blocks=false"]));
+    let tree = disk.bench.beside("tree");
+    std::fs::create_dir(&tree).expect("a directory");
+    disk.bench.ok(["image", "import", "empty", text(&tree)]);
+    disk.bench.ok(["container", "create", "empty", "--name", "box"]);
+    let node = disk.bench.ok(["container", "activate", "box"]);
+    let told = sh(&format!("dumpe2fs {} 2>/dev/null", node.trim_end()));
+    let number = |before: &str| {
+        let rest = told.split(before).nth(1).unwrap_or_else(|| panic!("no {before} in {told}")).trim_start();
+        rest.split(|c: char| !c.is_ascii_digit())
+            .next()
+            .and_then(|digits| digits.parse::<u64>().ok())
+            .expect(before)
+    };
+    let (block, inode) = (number("Block size:"), number("Inode size:"));
+    // An empty image takes a dozen of them.
+    let unused = number("Inodes per group:") - 32;
+    let mut table = vec![0; usize::try_from(unused * inode).expect("small")];
+    let device = std::fs::File::open(node.trim_end()).expect("opened");
+    device.read_exact_at(&mut table, number("Inode table at") * block + 32 * inode).expect("read");
+    drop(device);
+    assert!(table.iter().all(|byte| *byte == 0), "inodes that nobody made");
+    disk.bench.ok(["container", "deactivate", "box"]);
+}
+
 #[test]
 fn a_metadata_volume_is_made_where_there_is_room_and_goes_with_the_pool() {
     let disk = Disk::with_data(1024);

@@ -18,7 +18,7 @@ use super::{Activated, Checking, Host, Location, Paths, Pool, PoolError, names, 
 use crate::backing::{Backing, Loopback, Part, Sizes, make_private_directory};
 use crate::catalog::{Catalog, DeviceKind, DeviceState, Durability, Policy, PoolRecord, PoolState};
 use crate::dm::{Removal, Uuid};
-use crate::fs::FileSystem;
+use crate::fs::{FileSystem, NewFileSystem};
 use crate::units::TransactionId;
 
 /// The one setting that can be changed later, if only to more.
@@ -248,7 +248,12 @@ pub(super) fn make_base(pool: &mut Pool<'_>) -> Result<(), PoolError> {
     drop(change);
     let info = pool.activate_device(&base, Use::Own)?;
     let node = info.device.kernel_node();
-    pool.host.fs.make(policy.filesystem, &node, &policy.mkfs_arguments)?;
+    pool.host.fs.make(&NewFileSystem {
+        kind: policy.filesystem,
+        device: &node,
+        arguments: &policy.mkfs_arguments,
+        unwritten_is_zero: policy.zero_new_blocks,
+    })?;
     // Options that don't work must show now: the pool keeps them for its life.
     pool.host.fs.mount_detached(policy.filesystem, &node, &pool.mount_options(&[])?)?.close()?;
     pool.deactivate_device(&base, Removal::Now)?;

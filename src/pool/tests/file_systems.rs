@@ -10,7 +10,7 @@ use nix::errno::Errno;
 use crate::dm::{DeviceMapper, DeviceNumber, Info, Name, Table, Twin};
 use crate::fs::{
     Detached, Elsewhere, FileSystem, FileSystems, FsError, Identified, Mount, MountOptions, MountTableError,
-    NewMount, Process, Use, User,
+    NewFileSystem, NewMount, Process, Use, User,
 };
 use crate::units::{Bytes, DeviceId};
 
@@ -102,7 +102,7 @@ impl FileSystems for PretendedFileSystems {
         vec![FileSystem::Ext4]
     }
 
-    fn make(&self, _: FileSystem, _: &Path, _: &[String]) -> Result<(), FsError> {
+    fn make(&self, _: &NewFileSystem<'_>) -> Result<(), FsError> {
         Ok(())
     }
 
