@@ -19,9 +19,6 @@ test: build ## run all tests; those that need the kernel run in a throwaway mach
 	@$(if $(HOST),,scripts/packages vm)
 	$(if $(HOST),THINPOOL_TEST_HOST=1) cargo test --workspace
 
-test-all: ## the same, and each of the long tests, of which `test` takes some where the processor is emulated
-	THINPOOL_TESTS=all $(MAKE) test
-
 faults: build ## kill every command at every step, and cut the power at every flush: hours
 	@scripts/packages vm
 	PROPTEST_CASES=5000 cargo test --lib pool::tests::model
@@ -78,4 +75,4 @@ release:
 	cargo build --release --locked --bin thinpool --example manpages
 	@! grep -q THINPOOL_KILL_AT target/release/thinpool || { echo 'fail points are in the release build' >&2; exit 1; }
 
-.PHONY: help demo test test-all faults test-fio fuzz bench lint promtool install uninstall deb test-deb vm build release
+.PHONY: help demo test faults test-fio fuzz bench lint promtool install uninstall deb test-deb vm build release

@@ -26,22 +26,6 @@ fn code() -> String {
     files.iter().map(|file| fs::read_to_string(file).expect("read")).collect()
 }
 
-/// One that was renamed would be in every run of all, however long it takes.
-#[test]
-fn a_test_that_is_said_to_be_long_is_there() {
-    let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
-    let list = fs::read_to_string(tests.join("long")).expect("the list");
-    let mut named = 0;
-    for line in list.lines().filter(|line| !line.starts_with('#')) {
-        let path = line.replace(' ', "/").replace("::", "/");
-        let (module, test) = path.rsplit_once('/').expect("a binary and a test");
-        let code = fs::read_to_string(tests.join(format!("{module}.rs"))).expect("the module");
-        assert!(code.contains(&format!("fn {test}(")), "there is no test {line}");
-        named += 1;
-    }
-    assert!(named > 30, "{named}");
-}
-
 #[test]
 fn a_hard_case_names_tests_that_are_there() {
     let code = code();
