@@ -13,8 +13,8 @@ pub(super) fn is_supported(kind: FileSystem) -> bool {
 pub(super) fn make(new: &NewFileSystem<'_>) -> Result<(), FsError> {
     let tool = find_tool(new.kind)?;
     let mut result = Ok(());
-    for own in own_arguments(new) {
-        result = run(Command::new(&tool).args(*own).args(new.arguments).arg(new.device));
+    for arguments in arguments(new) {
+        result = run(Command::new(&tool).args(arguments).arg(new.device));
         // An older tool doesn't know every argument: then the next set is tried.
         if !matches!(result, Err(FsError::Tool { .. })) {
             break;
@@ -23,19 +23,44 @@ pub(super) fn make(new: &NewFileSystem<'_>) -> Result<(), FsError> {
     result
 }
 
-/// Our arguments, the best set first. No discard: the device is new and there is nothing to free. ext4 must not
-/// leave anything to be zeroed later: the kernel's lazy initialisation would run in every snapshot again and
+/// What mkfs is told, the best set first. No discard: the device is new and there is nothing to free. XFS reads nothing that it
+/// hasn't written.
+fn arguments(new: &NewFileSystem<'_>) -> Vec<Vec<String>> {
+    let owned = |own: &[&str]| own.iter().map(ToString::to_string).collect::<Vec<_>>();
+    match new.kind {
+        FileSystem::Xfs => vec![[owned(&["-q", "-K"]), new.arguments.to_vec()].concat()],
+        FileSystem::Ext4 => {
+            let sets = extended_options(new.reads_as_zeroes).iter();
+            sets.map(|own| [owned(&["-q", "-F"]), with_extended_options(own, new.arguments)].concat())
+                .collect()
+        }
+    }
+}
+
+/// ext4 must not leave anything to be zeroed later: the kernel's lazy initialisation would run in every snapshot again and
 /// allocate blocks in each. `assume_storage_prezeroed` (e2fsprogs 1.47) costs nothing where it is true; without it the tables
 /// are written now, once, in the base.
-fn own_arguments(new: &NewFileSystem<'_>) -> &'static [&'static [&'static str]] {
-    const WRITTEN: &[&str] = &["-q", "-F", "-E", "nodiscard,lazy_itable_init=0,lazy_journal_init=0"];
-    match new.kind {
-        FileSystem::Xfs => &[&["-q", "-K"]],
-        FileSystem::Ext4 if new.unwritten_is_zero => {
-            &[&["-q", "-F", "-E", "nodiscard,assume_storage_prezeroed=1"], WRITTEN]
+fn extended_options(reads_as_zeroes: bool) -> &'static [&'static str] {
+    const ASSUMED: &str = "nodiscard,assume_storage_prezeroed=1";
+    const WRITTEN: &str = "nodiscard,lazy_itable_init=0,lazy_journal_init=0";
+    if reads_as_zeroes { &[ASSUMED, WRITTEN] } else { &[WRITTEN] }
+}
+
+/// The arguments with these extended options before theirs, in one `-E`: mke2fs forgets all but the last one.
+fn with_extended_options(own: &str, arguments: &[String]) -> Vec<String> {
+    let (mut options, mut others) = (vec![own], Vec::new());
+    let mut arguments = arguments.iter();
+    while let Some(argument) = arguments.next() {
+        match (argument.strip_prefix("-E"), arguments.as_slice()) {
+            (Some(""), [value, ..]) => {
+                options.push(value);
+                arguments.next();
+            }
+            (Some(value), _) if !value.is_empty() => options.push(value),
+            _ => others.push(argument.clone()),
         }
-        FileSystem::Ext4 => &[WRITTEN],
     }
+    [vec!["-E".to_owned(), options.join(",")], others].concat()
 }
 
 #[allow(clippy::disallowed_methods, reason = "this is the step")]
@@ -95,4 +120,29 @@ fn kernel_has(kind: FileSystem) -> bool {
             .status()
             .is_ok_and(|status| status.success())
             && listed())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(arguments: &[&str]) -> String {
+        let arguments: Vec<String> = arguments.iter().map(ToString::to_string).collect();
+        with_extended_options("nodiscard", &arguments).join(" ")
+    }
+
+    #[test]
+    fn extended_options_of_somebodys_own_dont_take_ours_away() {
+        assert_eq!(told(&[]), "-E nodiscard");
+        assert_eq!(told(&["-m", "0"]), "-E nodiscard -m 0");
+        assert_eq!(told(&["-E", "stride=16", "-m", "0"]), "-E nodiscard,stride=16 -m 0");
+        assert_eq!(told(&["-m0", "-Estride=16", "-E", "discard"]), "-E nodiscard,stride=16,discard -m0");
+        // For mkfs to complain of.
+        assert_eq!(told(&["-E"]), "-E nodiscard -E");
+    }
+
+    #[test]
+    fn what_may_hold_somebodys_old_data_is_never_said_to_be_zero() {
+        assert!(extended_options(false).iter().all(|options| !options.contains("prezeroed")));
+    }
 }

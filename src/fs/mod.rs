@@ -45,13 +45,13 @@ const PATIENCE_WITH_PROC: Duration = Duration::from_secs(5);
 pub struct NewFileSystem<'a> {
     /// Which.
     pub kind: FileSystem,
-    /// The device, of which nothing was written yet.
+    /// The device, on which nothing was written yet.
     pub device: &'a Path,
     /// What mkfs is told besides our own arguments.
     pub arguments: &'a [String],
     /// Whether that device reads as zeroes also beside what is written in the same block, as one of a pool does that zeroes new
     /// blocks.
-    pub unwritten_is_zero: bool,
+    pub reads_as_zeroes: bool,
 }
 
 /// A mount to be made.

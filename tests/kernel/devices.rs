@@ -180,28 +180,34 @@ fn a_blank_volume_beside_the_data_becomes_the_metadata_and_both_are_blank_again_
 fn where_new_blocks_are_not_zeroed_no_inode_of_the_base_is_what_was_on_the_disk() {
     let disk = Disk::with_data(256);
     let data = disk.volume("data");
-    sh(&format!("tr '\\0' '\\377' </dev/zero | dd of={} bs=1M count=64 iflag=fullblock", data.display()));
+    sh(&format!(
+        "tr '\\0' '\\377' </dev/zero | dd of={} bs=1M count=64 iflag=fullblock conv=fsync status=none; udevadm settle",
+        data.display()
+    ));
     disk.bench.ok(setup(&["--datadev", text(&data), "--zero-new-blocks=false"]));
+    let mut far = [0; 4096];
+    std::fs::File::open(&data).and_then(|data| data.read_exact_at(&mut far, 60 << 20)).expect("read");
+    assert_eq!(far, [0xff; 4096], "the setup itself wiped the disk: this test shows nothing");
     let tree = disk.bench.beside("tree");
     std::fs::create_dir(&tree).expect("a directory");
     disk.bench.ok(["image", "import", "empty", text(&tree)]);
     disk.bench.ok(["container", "create", "empty", "--name", "box"]);
     let node = disk.bench.ok(["container", "activate", "box"]);
-    let told = sh(&format!("dumpe2fs {} 2>/dev/null", node.trim_end()));
-    let number = |before: &str| {
-        let rest = told.split(before).nth(1).unwrap_or_else(|| panic!("no {before} in {told}")).trim_start();
-        rest.split(|c: char| !c.is_ascii_digit())
-            .next()
-            .and_then(|digits| digits.parse::<u64>().ok())
-            .expect(before)
+    let number = |after: &str| {
+        let first = format!(
+            "dumpe2fs {} 2>/dev/null | sed -n 's/^ *{after}[[:space:]]*\\([0-9]*\\).*/\\1/p' | head -n 1",
+            node.trim_end()
+        );
+        sh(&first).parse::<u64>().expect(after)
     };
     let (block, inode) = (number("Block size:"), number("Inode size:"));
     // An empty image takes a dozen of them.
     let unused = number("Inodes per group:") - 32;
     let mut table = vec![0; usize::try_from(unused * inode).expect("small")];
-    let device = std::fs::File::open(node.trim_end()).expect("opened");
-    device.read_exact_at(&mut table, number("Inode table at") * block + 32 * inode).expect("read");
-    drop(device);
+    let begin = number("Inode table at") * block + 32 * inode;
+    std::fs::File::open(node.trim_end())
+        .and_then(|device| device.read_exact_at(&mut table, begin))
+        .expect("read");
     assert!(table.iter().all(|byte| *byte == 0), "inodes that nobody made");
     disk.bench.ok(["container", "deactivate", "box"]);
 }

@@ -12,6 +12,7 @@ use crate::catalog::{Catalog, Policy, PoolFile, PoolRecord, PoolState, Salvaged}
 use crate::dm::{self, Superblock, Table, Uuid};
 use crate::pool::backing::read_superblock;
 use crate::pool::lock::Lock;
+use crate::pool::setup::existing::policy_of_owner;
 use crate::pool::{Host, Location, Pool, PoolError, check, io_error, names, now};
 use crate::units::{Bytes, TransactionId};
 
@@ -185,7 +186,7 @@ impl Location {
                 let info = host.dm.find(&device)?.filter(|info| info.live);
                 let info = info.ok_or_else(|| PoolError::ExistingNotActive(name.clone()))?;
                 if let Some(Table::ThinPool(table)) = host.dm.table(&device)? {
-                    (policy.data_size, policy.block_size) = (table.length.bytes(), table.block_size);
+                    policy = policy_of_owner(&policy, &table);
                 }
                 let uuid = info.uuid.ok_or_else(|| PoolError::ExistingUnmarked(name.clone()))?;
                 Backing::ThinPool(ExistingPool { name: name.clone(), uuid })

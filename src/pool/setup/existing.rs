@@ -3,7 +3,7 @@
 use super::claim::pool_with;
 use crate::backing::{Backing, ExistingPool};
 use crate::catalog::Policy;
-use crate::dm::{self, Info, PoolStatus, Table};
+use crate::dm::{self, Feature, Info, PoolStatus, Table, ThinPool};
 use crate::pool::{Host, Location, PoolError};
 use crate::units::TransactionId;
 
@@ -34,14 +34,18 @@ pub(super) fn claim(
     }
     // By what else would it be told from another of its name?
     let uuid = uuid.ok_or_else(|| PoolError::ExistingUnmarked(name.to_owned()))?;
-    let policy = Policy {
+    let backing = Backing::ThinPool(ExistingPool { name: name.to_owned(), uuid });
+    Ok((backing, policy_of_owner(policy, &table)))
+}
+
+/// The policy for a pool of somebody else's: nobody but its owner loads it, so what the owner chose holds.
+pub(in crate::pool) fn policy_of_owner(policy: &Policy, table: &ThinPool) -> Policy {
+    Policy {
         block_size: table.block_size,
         data_size: table.length.bytes(),
-        // Nobody but its owner loads it, so what the owner chose holds.
-        zero_new_blocks: !table.features.contains(&dm::Feature::SkipBlockZeroing),
+        zero_new_blocks: !table.features.contains(&Feature::SkipBlockZeroing),
         ..policy.clone()
-    };
-    Ok((Backing::ThinPool(ExistingPool { name: name.to_owned(), uuid }), policy))
+    }
 }
 
 /// Who uses a pool, and by what that shows.

@@ -252,7 +252,7 @@ pub(super) fn make_base(pool: &mut Pool<'_>) -> Result<(), PoolError> {
         kind: policy.filesystem,
         device: &node,
         arguments: &policy.mkfs_arguments,
-        unwritten_is_zero: policy.zero_new_blocks,
+        reads_as_zeroes: policy.zero_new_blocks,
     })?;
     // Options that don't work must show now: the pool keeps them for its life.
     pool.host.fs.mount_detached(policy.filesystem, &node, &pool.mount_options(&[])?)?.close()?;

@@ -14,7 +14,7 @@ use super::file_systems::PretendedFileSystems;
 use crate::backing::{Attached, LoopDevices, LoopError};
 use crate::catalog::{DeviceState, Policy};
 use crate::dm::{
-    Access, DeviceNumber, Linear, Name, NewDevice, Rules, Table, ThinPool, Twin, Uuid, Visibility,
+    Access, DeviceNumber, Feature, Linear, Name, NewDevice, Rules, Table, ThinPool, Twin, Uuid, Visibility,
 };
 use crate::fs::FileSystem;
 use crate::image::{self, ChainId, DiffId, Digest};
@@ -49,6 +49,7 @@ struct SomebodyElses {
     uuid: Uuid,
     data: DeviceNumber,
     metadata: DeviceNumber,
+    features: Vec<Feature>,
 }
 
 impl Machine {
@@ -111,9 +112,16 @@ impl Machine {
         let (name, uuid) = (Name::new(name).expect("a name"), Uuid::of_somebody_else(uuid));
         machine.wanted = Wanted::ThinPool(name.to_string());
         let [data, metadata] = [data, metadata].map(|node| machine.disks.number(&node));
-        machine.somebody_elses = Some(SomebodyElses { name, uuid, data, metadata });
+        machine.somebody_elses = Some(SomebodyElses { name, uuid, data, metadata, features: Vec::new() });
         machine.boot_somebody_else();
         machine
+    }
+
+    /// The same machine, and whoever made the thin pool chose to leave what is on the disk in new blocks.
+    pub(super) fn without_zeroing(mut self) -> Self {
+        self.somebody_elses.as_mut().expect("there is one").features = vec![Feature::SkipBlockZeroing];
+        self.reboot();
+        self
     }
 
     /// Whoever made the thin pool makes it active.
@@ -125,14 +133,14 @@ impl Machine {
 
     /// Makes the thin pool active under another uuid, as if it were another one.
     pub(super) fn boot_somebody_else_as(&self, uuid: &str) {
-        let Some(SomebodyElses { name, data, metadata, .. }) = &self.somebody_elses else { return };
+        let Some(SomebodyElses { name, data, metadata, features, .. }) = &self.somebody_elses else { return };
         let table = Table::ThinPool(ThinPool {
             length: Bytes::mib(64).sectors(),
             metadata: *metadata,
             data: *data,
             block_size: BlockSize::DEFAULT,
             low_water_mark: DataBlocks(0),
-            features: Vec::new(),
+            features: features.clone(),
         });
         self.add_node(name, &Uuid::of_somebody_else(uuid), &table);
     }

@@ -177,6 +177,17 @@ fn a_pool_on_disks_is_found_again_by_who_names_them() {
 }
 
 #[test]
+fn what_the_owner_of_a_thin_pool_chose_holds_also_when_the_catalog_is_lost() {
+    let machine = Machine::in_thin_pool("vg-pool", "LVM-somebody").without_zeroing();
+    machine.set_up().expect("set up");
+    assert!(!machine.pool().record().policy.zero_new_blocks);
+    machine.lose_catalog();
+    PoolFile::remove(&machine.location.paths().catalog()).expect("removed");
+    machine.rebuild(Some(RebuildFrom::ThinPool("vg-pool".to_owned()))).expect("rebuilt");
+    assert!(!machine.pool().record().policy.zero_new_blocks, "what was on the disk would pass for zeroes");
+}
+
+#[test]
 fn a_rebuild_that_is_killed_anywhere_is_finished_by_a_repair() {
     let prepare = || {
         let machine = with_container();

@@ -162,10 +162,10 @@ add_accelerator() {
         # The time without leaving the guest, and none of what the kernel does for safety's sake or keeps account of.
         kernel_arguments+=" clocksource=tsc tsc=reliable"
         kernel_arguments+=" init_on_alloc=0 hardened_usercopy=off audit=0 lsm=capability cgroup_disable=memory"
-        # While it starts, the kernel patches its own code. QEMU 7.2 may keep a translation of what was there a moment before
-        # (int3, see Linux's text_poke_bp) when another processor runs just that code, which then faults there for ever. So the
-        # others come when that is over: image/initramfs-init brings them.
-        kernel_arguments+=" maxcpus=1"
+        # The kernel patches its own code, most of it while it starts. QEMU 7.2 may keep a translation of what was there a moment
+        # before (int3, see Linux's text_poke_bp) when another processor runs just that code, which then faults there for ever. So
+        # the others come after that: image/initramfs-init brings them. Nor is the code first made one for a single processor.
+        kernel_arguments+=" maxcpus=1 noreplace-smp"
     fi
 }
 
