@@ -13,7 +13,7 @@ pub(super) fn is_supported(kind: FileSystem) -> bool {
 pub(super) fn make(new: &NewFileSystem<'_>) -> Result<(), FsError> {
     let tool = find_tool(new.kind)?;
     let mut result = Ok(());
-    for arguments in arguments(new) {
+    for arguments in sets_of_arguments(new) {
         result = run(Command::new(&tool).args(arguments).arg(new.device));
         // An older tool doesn't know every argument: then the next set is tried.
         if !matches!(result, Err(FsError::Tool { .. })) {
@@ -25,13 +25,14 @@ pub(super) fn make(new: &NewFileSystem<'_>) -> Result<(), FsError> {
 
 /// What mkfs is told, the best set first. No discard: the device is new and there is nothing to free. XFS reads nothing that it
 /// hasn't written.
-fn arguments(new: &NewFileSystem<'_>) -> Vec<Vec<String>> {
+fn sets_of_arguments(new: &NewFileSystem<'_>) -> Vec<Vec<String>> {
     let owned = |own: &[&str]| own.iter().map(ToString::to_string).collect::<Vec<_>>();
     match new.kind {
         FileSystem::Xfs => vec![[owned(&["-q", "-K"]), new.arguments.to_vec()].concat()],
         FileSystem::Ext4 => {
-            let sets = extended_options(new.reads_as_zeroes).iter();
-            sets.map(|own| [owned(&["-q", "-F"]), with_extended_options(own, new.arguments)].concat())
+            let options = extended_options(new.reads_as_zeroes).iter();
+            options
+                .map(|own| [owned(&["-q", "-F"]), with_extended_options(own, new.arguments)].concat())
                 .collect()
         }
     }
